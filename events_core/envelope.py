@@ -1,0 +1,139 @@
+"""An event on its way: the envelope that deliveries carry, and how an event becomes one and comes back.
+
+Format (JSON): ``{"id", "type", "version", "kind", "occurred_at", "correlation_id", "causation_id", "hops", "data"}``;
+`data` holds the event's own fields, without its id and time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from events_core.catalog import find
+from events_core.errors import InvalidEnvelope
+from events_core.events import Event
+
+_META = {"event_id", "occurred_at"}
+_FIELDS = ("id", "type", "version", "kind", "occurred_at", "correlation_id", "causation_id", "hops", "data")
+#: The version of this format, sent as the header `events-v`.
+FORMAT_VERSION = 1
+
+
+@dataclass(slots=True)
+class Envelope:
+    """One event on its way. `data` is its fields as JSON; `hops` counts the events that led to it."""
+
+    id: str
+    type: str
+    version: int
+    kind: str
+    occurred_at: str
+    correlation_id: str
+    causation_id: str | None
+    hops: int
+    data: bytes
+
+    @classmethod
+    def of(cls, event: Event, cause: Envelope | None = None) -> Envelope:
+        """The envelope of `event`; `cause` is that of the event being handled, if any."""
+        event_id = str(event.event_id)
+        return cls(
+            id=event_id,
+            type=event.event_type,
+            version=event.version,
+            kind=event.kind,
+            occurred_at=event.occurred_at.isoformat(),
+            correlation_id=event_id if cause is None else cause.correlation_id,
+            causation_id=None if cause is None else cause.id,
+            hops=0 if cause is None else cause.hops + 1,
+            data=event.__pydantic_serializer__.to_json(event, exclude=_META, by_alias=False, round_trip=True),
+        )
+
+    @classmethod
+    def parse(cls, value: Any) -> Envelope:
+        """The envelope in a decoded message. Raises InvalidEnvelope, which names what is wrong, not the values."""
+        if not isinstance(value, dict):
+            raise InvalidEnvelope(f"the message holds no envelope, but a {type(value).__name__}")
+        missing = [name for name in _FIELDS if name not in value]
+        if missing:
+            raise InvalidEnvelope(f"the envelope lacks {', '.join(missing)}")
+        wrong = [name for name, wanted in _TYPES.items() if not isinstance(value[name], wanted)]
+        if wrong:
+            raise InvalidEnvelope(f"the envelope has values of a wrong type in {', '.join(wrong)}")
+        fields = {name: value[name] for name in _FIELDS}
+        fields["data"] = to_json(value["data"])
+        envelope = cls(**fields)
+        try:
+            UUID(envelope.id)
+        except ValueError:
+            raise InvalidEnvelope("the envelope's id is no UUID") from None
+        return envelope
+
+    def to_json(self) -> bytes:
+        """The wire form."""
+        head = to_json(
+            {
+                "id": self.id,
+                "type": self.type,
+                "version": self.version,
+                "kind": self.kind,
+                "occurred_at": self.occurred_at,
+                "correlation_id": self.correlation_id,
+                "causation_id": self.causation_id,
+                "hops": self.hops,
+            }
+        )
+        return head[:-1] + b',"data":' + self.data + b"}"
+
+    def event(self) -> Event:
+        """The event itself. Unknown fields are ignored: a rolling deploy adds some.
+
+        Raises UnknownEventType, UnknownEventVersion, or InvalidEnvelope when the data does not fit the class.
+        """
+        cls = find(self.type, self.version)
+        own = to_json({"event_id": self.id, "occurred_at": self.occurred_at})
+        document = own if self.data == b"{}" else self.data[:-1] + b"," + own[1:]
+        extra = "allow" if cls.model_config.get("extra") == "allow" else "ignore"
+        try:
+            return cls.model_validate_json(document, extra=extra, by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise InvalidEnvelope(
+                f"the data does not fit {self.type!r} version {self.version}: {describe(error)}"
+            ) from None
+
+    @property
+    def argsrepr(self) -> str:
+        """How task lists show the delivery: the type and the beginning of the id, never the payload."""
+        return f"{self.type} {self.id[:8]}…"
+
+    @property
+    def occurred_at_ms(self) -> int:
+        """The event's time in milliseconds since the epoch; now, where it cannot be read."""
+        try:
+            return int(datetime.fromisoformat(self.occurred_at).timestamp() * 1000)
+        except ValueError:
+            return int(datetime.now(UTC).timestamp() * 1000)
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "type": str,
+    "version": int,
+    "kind": str,
+    "occurred_at": str,
+    "correlation_id": str,
+    "causation_id": (str, type(None)),
+    "hops": int,
+    "data": dict,
+}
+
+
+def describe(error: ValidationError) -> str:
+    """A validation error without the values, which may be secret: where and why only."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['type']}" for problem in problems[:5])

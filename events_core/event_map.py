@@ -1,0 +1,157 @@
+"""Which handlers belong to which events, in the order they were bound."""
+
+from __future__ import annotations
+
+import fnmatch
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from events_core.errors import BindError, DuplicateBinding
+from events_core.events import Event, IntegrationEvent
+from events_core.handlers import DEFAULT_RETRY, HandlerSpec, accepted_event, inspect_handler
+from events_core.policies import Retry
+
+
+class EventMap:
+    """Binds handlers to event classes, their base classes, or patterns on the type name (``"order.*"``)."""
+
+    def __init__(self) -> None:
+        self._by_class: dict[type[Event], list[tuple[int, HandlerSpec]]] = {}
+        self._by_pattern: dict[str, list[tuple[int, HandlerSpec]]] = {}
+        self._specs: dict[str, HandlerSpec] = {}
+        self._names: dict[str, HandlerSpec] = {}  # aliases included
+        self._routes: WeakKeyDictionary[type[Event], tuple[HandlerSpec, ...]] = WeakKeyDictionary()
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def bind(
+        self,
+        event: type[Event] | str,
+        handler: Any,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        retry: Retry | None = DEFAULT_RETRY,
+        timeout: float | None = None,
+        aliases: Iterable[str] = (),
+        args: Callable[[Any], tuple[Any, ...]] | None = None,
+    ) -> HandlerSpec:
+        """Bind `handler` to an event class or to a pattern on the type name.
+
+        handler: a function with one parameter, a class with ``handle(self, event)``, or a Celery task.
+        name: default ``module.qualname``. queue: default is the system's. timeout: seconds.
+        aliases: names this handler had before; deliveries under those still reach it.
+
+        Raises BindError where the worker could not run it, DuplicateBinding where it is bound already.
+        """
+        check_event(event)
+        spec = inspect_handler(
+            handler, name=name, queue=queue, retry=retry, timeout=timeout, aliases=aliases, args=args
+        )
+        if isinstance(event, type) and spec.kind != "task":
+            _check_accepts(event, spec)
+        with self._lock:
+            spec = self._add(event, spec)
+        return spec
+
+    def _add(self, event: type[Event] | str, spec: HandlerSpec) -> HandlerSpec:
+        known = self._names.get(spec.name)
+        if known is not None and known != spec:
+            what = "with other options" if known.target is spec.target else f"by {known.target!r}"
+            raise DuplicateBinding(f"the handler name {spec.name!r} is taken {what}: give one of them another name=")
+        for alias in spec.aliases:
+            if self._names.get(alias, spec) != spec:
+                raise DuplicateBinding(f"{spec.name}: the alias {alias!r} is the name of another handler")
+        bound = self._by_pattern.setdefault(event, []) if isinstance(event, str) else self._by_class.setdefault(event, [])
+        if any(other.name == spec.name for _, other in bound):
+            raise DuplicateBinding(f"{spec.name} is bound to {_label(event)} already: remove one of the two")
+        spec = known or spec
+        bound.append((self._count, spec))
+        self._count += 1
+        self._specs[spec.name] = spec
+        self._names.update(dict.fromkeys((spec.name, *spec.aliases), spec))
+        self._routes.clear()
+        return spec
+
+    def route(self, event_class: type[Event]) -> tuple[HandlerSpec, ...]:
+        """The handlers of an event class, each once, in bind order."""
+        try:
+            return self._routes[event_class]
+        except KeyError:
+            with self._lock:
+                return self._routes.setdefault(event_class, self._find(event_class))
+
+    def _find(self, event_class: type[Event]) -> tuple[HandlerSpec, ...]:
+        found = [entry for base in event_class.__mro__ for entry in self._by_class.get(base, ())]
+        for pattern, entries in self._by_pattern.items():
+            if fnmatch.fnmatchcase(event_class.event_type, pattern):
+                found.extend(entries)
+        return tuple(dict.fromkeys(spec for _, spec in sorted(found, key=lambda entry: entry[0])))
+
+    def find(self, handler_name: str) -> HandlerSpec | None:
+        """The handler of that name or alias."""
+        return self._names.get(handler_name)
+
+    @property
+    def handlers(self) -> tuple[HandlerSpec, ...]:
+        """All handlers, in bind order."""
+        return tuple(self._specs.values())
+
+    @property
+    def names(self) -> dict[str, HandlerSpec]:
+        """Every name under which deliveries may arrive, aliases included."""
+        return dict(self._names)
+
+    @property
+    def bindings(self) -> list[tuple[type[Event] | str, HandlerSpec]]:
+        """Every binding, in bind order."""
+        keyed: list[tuple[int, type[Event] | str, HandlerSpec]] = [
+            (order, key, spec)
+            for table in (self._by_class, self._by_pattern)
+            for key, entries in table.items()  # type: ignore[attr-defined]
+            for order, spec in entries
+        ]
+        return [(key, spec) for _, key, spec in sorted(keyed, key=lambda entry: entry[0])]
+
+    def __bool__(self) -> bool:
+        return bool(self._specs)
+
+
+def check_event(event: Any) -> None:
+    """Raise BindError unless a handler can be bound to `event`."""
+    if isinstance(event, str):
+        if not event.strip():
+            raise BindError("the pattern is empty: bind to an event class or to a pattern such as 'order.*'")
+        return
+    if not isinstance(event, type) or not issubclass(event, Event):
+        raise BindError(f"{event!r} is no event class: subclass DomainEvent, or give a pattern such as 'order.*'")
+    refuse_dataclass(event)
+    if issubclass(event, IntegrationEvent):
+        raise BindError(
+            f"{event.__qualname__} is an integration event: it goes to the message broker and to no handler here. "
+            "Receive it with @events.subscriber(...), or make it a DomainEvent"
+        )
+    if event is Event:
+        raise BindError("Event is the base of integration events too: bind to DomainEvent for all domain events")
+
+
+def refuse_dataclass(event_class: type[Event]) -> None:
+    """Raise BindError for an event class under @dataclass, which replaces the model's constructor in silence."""
+    if "__dataclass_fields__" in event_class.__dict__:
+        raise BindError(f"{event_class.__qualname__} is decorated with @dataclass: remove it, events are models already")
+
+
+def _check_accepts(event: type[Event], spec: HandlerSpec) -> None:
+    accepted = accepted_event(spec.target)
+    if accepted is not None and not issubclass(event, accepted):
+        raise BindError(
+            f"{spec.name} takes {accepted.__qualname__}, but is bound to {event.__qualname__}: correct one of the two"
+        )
+
+
+def _label(event: type[Event] | str) -> str:
+    return repr(event) if isinstance(event, str) else event.__qualname__
+
+

@@ -1,0 +1,145 @@
+"""Events: immutable facts, as frozen pydantic models."""
+
+from __future__ import annotations
+
+import gc
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from events_core.errors import DuplicateEventType, EventDefinitionError
+from events_core.ids import new_event_id
+
+#: Names the wire formats use beside the event's own fields.
+RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_timestamp", "version", "occurred_at"})
+
+#: Every event class that is alive, by (event_type, version). Weak: a class made in a function may go again.
+defined: WeakValueDictionary[tuple[str, int], type[Event]] = WeakValueDictionary()
+
+
+def _to_utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Event(BaseModel):
+    """Something that happened.
+
+    Subclass `DomainEvent`, `NotificationEvent` or `ECSTEvent`, and declare the fields::
+
+        class OrderPlaced(DomainEvent, event_type="order.placed", version=1):
+            order_id: UUID
+
+    Class keywords: `event_type` (default: the class name) and `version` (default 1) name the event on the wire;
+    any pydantic setting may stand beside them, such as ``extra="ignore"`` (default: unknown fields are refused
+    when constructing). Received events ignore unknown fields, so that a rolling deploy may add some.
+
+    Raises EventDefinitionError for field names that the wire formats use, and for secret fields, which a broker
+    would carry masked; DuplicateEventType when another class has the same type and version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_type: ClassVar[str] = "Event"
+    version: ClassVar[int] = 1
+    #: How this kind of event is called on the wire.
+    kind: ClassVar[str] = "event"
+
+    event_id: UUID = Field(default_factory=new_event_id)
+    occurred_at: Annotated[AwareDatetime, AfterValidator(_to_utc)] = Field(default_factory=_now)
+
+    def __hash__(self) -> int:
+        return hash(self.event_id)
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        # Before pydantic collects the fields: a refused name gets our message, not a warning about shadowing.
+        for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+            if name in RESERVED_FIELDS and "ClassVar" not in str(annotation):
+                hint = " (set it as a class keyword)" if name in ("event_type", "version") else ""
+                raise EventDefinitionError(
+                    f"{cls.__module__}.{cls.__qualname__}: the field name {name!r} is used by the wire format; "
+                    f"choose another name{hint}"
+                )
+        super().__init_subclass__()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, event_type: str | None = None, version: int | None = None, **_: Any) -> None:
+        own = cls.__dict__
+        cls.event_type = event_type if event_type is not None else own.get("event_type", cls.__name__)
+        cls.version = version if version is not None else own.get("version", 1)
+        _check_definition(cls)
+        _remember(cls)
+
+
+def _check_definition(cls: type[Event]) -> None:
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    if not isinstance(cls.event_type, str) or not cls.event_type or len(cls.event_type) > 200:
+        raise EventDefinitionError(f"{where}: event_type must be a text of 1 to 200 characters")
+    if any(character.isspace() or character in "*?[]" or not character.isprintable() for character in cls.event_type):
+        raise EventDefinitionError(f"{where}: event_type {cls.event_type!r} has blanks or pattern characters")
+    if not isinstance(cls.version, int) or isinstance(cls.version, bool) or cls.version < 1:
+        raise EventDefinitionError(f"{where}: version must be a whole number from 1 on, not {cls.version!r}")
+    for name, field in cls.model_fields.items():
+        if "pydantic.types.Secret" in repr(field.annotation):
+            raise EventDefinitionError(
+                f"{where}: the field {name!r} is a secret: it would cross the broker masked, or be readable there. "
+                "Pass a reference to it instead (an id that the handler looks up)"
+            )
+
+
+def _remember(cls: type[Event]) -> None:
+    if cls.__module__ == __name__:
+        return
+    key = (cls.event_type, cls.version)
+    known = defined.get(key)
+    if known is not None and not _same_place(known, cls):
+        del known
+        gc.collect()  # a class that only its own reference cycle keeps is no rival
+        known = defined.get(key)
+        if known is not None:
+            raise DuplicateEventType(
+                f"{known.__module__}.{known.__qualname__} and {cls.__module__}.{cls.__qualname__} both claim "
+                f"event_type {cls.event_type!r} version {cls.version}: give one another event_type or version"
+            )
+    defined[key] = cls
+
+
+def _same_place(known: type[Event], cls: type[Event]) -> bool:
+    """The module was loaded anew (reload, notebook): the newer definition counts."""
+    return known.__module__ == cls.__module__ and known.__qualname__ == cls.__qualname__
+
+
+class DomainEvent(Event):
+    """An event for this application's own handlers."""
+
+    kind: ClassVar[str] = "domain_event"
+
+
+class IntegrationEvent(Event):
+    """An event for other services. `topic` names its exchange; default: the system's name."""
+
+    topic: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, topic: str | None = None, **keywords: Any) -> None:
+        if topic is not None:
+            cls.topic = topic
+        super().__pydantic_init_subclass__(**keywords)
+
+
+class NotificationEvent(IntegrationEvent):
+    """Tells other services that something happened; they ask back for the details."""
+
+    kind: ClassVar[str] = "notification_event"
+
+
+class ECSTEvent(IntegrationEvent):
+    """Event-carried state transfer: carries the new state itself."""
+
+    kind: ClassVar[str] = "ecst_event"

@@ -1,0 +1,60 @@
+"""Ids: UUIDv7 for events, derived ids for what is made while handling one, UUIDv5 for deliveries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import UUID
+
+import uuid_utils
+import uuid_utils.compat
+
+
+class DerivedIds:
+    """Event ids for one run of a delivery: the n-th id is the same in every run of it.
+
+    The ids are UUIDv7: the time is that of the event being handled plus one millisecond, then comes the
+    position, then a hash of delivery and position, so that they sort after their cause and in order.
+    """
+
+    __slots__ = ("_delivery_id", "_milliseconds", "_position")
+
+    def __init__(self, delivery_id: str, cause: UUID, occurred_at_ms: int) -> None:
+        self._delivery_id = delivery_id
+        self._milliseconds = (cause.int >> 80 if cause.version == 7 else occurred_at_ms) + 1
+        self._position = 0
+
+    def next(self) -> UUID:
+        position, self._position = self._position, self._position + 1
+        # 12 bits of position fit before the hash; what is more moves into the time.
+        milliseconds = self._milliseconds + (position >> 12)
+        digest = hashlib.sha256(f"{self._delivery_id}:{position}".encode()).digest()
+        random_bits = int.from_bytes(digest[:8], "big") & ((1 << 62) - 1)
+        value = (milliseconds & ((1 << 48) - 1)) << 80 | 7 << 76 | (position & 0xFFF) << 64 | 2 << 62 | random_bits
+        return UUID(int=value)
+
+
+_derived: ContextVar[DerivedIds | None] = ContextVar("events_derived_ids", default=None)
+
+
+def new_event_id() -> UUID:
+    """A new UUIDv7; while a delivery is handled, the next id derived from it."""
+    derived = _derived.get()
+    return uuid_utils.compat.uuid7() if derived is None else derived.next()
+
+
+@contextmanager
+def deriving(ids: DerivedIds) -> Iterator[None]:
+    """Within the block, event ids are taken from `ids`."""
+    token = _derived.set(ids)
+    try:
+        yield
+    finally:
+        _derived.reset(token)
+
+
+def delivery_id(event_id: UUID, handler: str, generation: int = 0) -> str:
+    """The id of the delivery of one event to one handler: ``uuid5(event_id, "handler:generation")``."""
+    return str(uuid_utils.uuid5(uuid_utils.UUID(int=event_id.int), f"{handler}:{generation}"))

@@ -1,0 +1,128 @@
+"""aemit without blocking the loop: one thread per process publishes whatever has come together."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from events_core.errors import EmitError
+from events_core.publishing.base import CHUNK, Deadline, unsent
+from events_core.publishing.messages import Message
+
+
+@dataclass(slots=True)
+class _Waiting:
+    messages: Sequence[Message]
+    deadline: Deadline
+    future: asyncio.Future[None]
+
+
+class Batcher:
+    """Publishes for coroutines; what is asked for concurrently shares one batch and one confirmation."""
+
+    def __init__(self, publish: Callable[[Sequence[Message], float], None]) -> None:
+        self._publish_now = publish
+        self._reset()
+        ref = weakref.WeakMethod(self._reset)
+        os.register_at_fork(after_in_child=lambda: (method := ref()) and method())
+
+    def _reset(self) -> None:
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    async def publish(self, messages: Sequence[Message], timeout: float) -> None:
+        """Publish any number of messages, confirmed. Cancelling it does not withdraw them.
+
+        timeout: seconds for each chunk. Raises EmitError.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            self._waiting.append(_Waiting(messages, Deadline(timeout), future))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="events-emit", daemon=True)
+                self._thread.start()
+                atexit.register(self._drain, timeout)
+            self._changed.notify_all()
+        await future
+
+    def _drain(self, timeout: float) -> None:
+        """At exit: what was cancelled, but not withdrawn, still goes out."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                batch = self._next_batch()
+            self._publish(batch)
+            with self._changed:
+                for _ in batch:
+                    self._waiting.popleft()
+                self._changed.notify_all()
+
+    def _next_batch(self) -> list[_Waiting]:
+        """The next few that fit one chunk; one that is larger goes by itself."""
+        batch: list[_Waiting] = []
+        size = 0
+        for waiting in self._waiting:
+            size += len(waiting.messages)
+            if batch and size > CHUNK:
+                break
+            batch.append(waiting)
+        return batch
+
+    def _publish(self, batch: list[_Waiting]) -> None:
+        live: list[_Waiting] = []
+        for waiting in batch:
+            try:
+                waiting.deadline.remaining()
+            except TimeoutError:
+                _settle(waiting, unsent("the broker did not answer those before in time", waiting.messages))
+            else:
+                live.append(waiting)
+        if not live:
+            return
+        error: BaseException | None = None
+        try:
+            # The eldest's deadline holds for all: a broker that keeps it serves the younger ones too.
+            timeout = live[0].deadline.remaining() if len(live) > 1 else live[0].deadline.seconds
+            self._publish_now([message for waiting in live for message in waiting.messages], timeout)
+        except BaseException as caught:
+            error = caught
+        for waiting in live:
+            _settle(waiting, _own_share(error, waiting.messages) if isinstance(error, EmitError) else error)
+
+
+def _own_share(error: EmitError, messages: Sequence[Message]) -> EmitError | None:
+    """What of a batch's error concerns these messages; None if all of them are confirmed."""
+    own = {message.delivery for message in messages}
+    share = EmitError(
+        error.reason,
+        confirmed=[delivery for delivery in error.confirmed if delivery in own],
+        uncertain=[delivery for delivery in error.uncertain if delivery in own],
+        unsent=[delivery for delivery in error.unsent if delivery in own],
+    )
+    return share if share.uncertain or share.unsent else None
+
+
+def _settle(waiting: _Waiting, error: BaseException | None) -> None:
+    def set_result() -> None:
+        if waiting.future.done():
+            return
+        if error is None:
+            waiting.future.set_result(None)
+        else:
+            waiting.future.set_exception(error)
+
+    try:
+        waiting.future.get_loop().call_soon_threadsafe(set_result)
+    except RuntimeError:
+        pass  # the loop is closed: nobody waits any more

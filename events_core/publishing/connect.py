@@ -1,0 +1,45 @@
+"""The publisher that fits a Celery app's broker."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from celery import Celery
+
+from events_core.errors import ConfigurationError
+from events_core.publishing.amqp import AMQPPublisher
+from events_core.publishing.base import Publisher
+from events_core.publishing.queues import queue_declaration
+from events_core.publishing.redis import RedisPublisher
+from events_core.settings import without_password
+from events_core.transport.stock import SCHEME_PREFIX
+
+
+def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:
+    """A publisher to the app's broker. Raises ConfigurationError for a broker that is neither Redis nor RabbitMQ."""
+    connection = app.connection_for_write()
+    driver = connection.transport.driver_type
+    if driver == "redis":
+        url = redis_url(connection.as_uri(include_password=True))
+        options: dict[str, Any] = dict(connection.ssl) if isinstance(connection.ssl, dict) else {}
+        return RedisPublisher(url, options, connection.transport_options.get("global_keyprefix", ""))
+    if driver == "amqp":
+        return AMQPPublisher(connection, lambda name: queue_declaration(app, name, quorum=quorum_queues))
+    raise ConfigurationError(
+        f"the broker {without_password(connection.as_uri())} is neither Redis nor RabbitMQ: deliveries need one of them"
+    )
+
+
+def redis_url(url: str) -> str:
+    """kombu's form of a Redis URL in redis-py's. Raises ConfigurationError for forms that cannot be used."""
+    parts = urlsplit(url := url.removeprefix(SCHEME_PREFIX))
+    if parts.scheme in ("redis", "rediss", "unix"):
+        return url
+    if parts.scheme in ("redis+socket", "socket"):
+        query = dict(parse_qsl(parts.query))
+        query["db"] = query.pop("virtual_host", query.get("db", "0")).strip("/") or "0"
+        return f"unix://{parts.netloc}{parts.path}?{urlencode(query)}"
+    raise ConfigurationError(
+        f"{without_password(url)} cannot be used: give a single Redis as redis://, rediss:// or redis+socket://"
+    )

@@ -1,0 +1,204 @@
+"""EventSystem: puts the parts together for an application."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from celery import Celery
+
+from events_core.containers import Container
+from events_core.embedded import EmbeddedRedis, open_embedded
+from events_core.emitter import Emission, EventEmitter
+from events_core.errors import ConfigurationError, HandlersNotLoaded
+from events_core.event_map import EventMap
+from events_core.events import Event
+from events_core.handlers import DEFAULT_RETRY, HandlerSpec, real_module_name
+from events_core.policies import Retry
+from events_core.publishing.base import Publisher
+from events_core.publishing.celery_app import make_celery_app, tell_worker
+from events_core.publishing.connect import publisher_for
+from events_core.publishing.messages import MessageBuilder
+from events_core.settings import Settings, load_settings
+
+H = TypeVar("H")
+
+#: Every system that is alive; the worker finds those of its Celery app here.
+systems: WeakSet[EventSystem] = WeakSet()
+
+
+class EventSystem:
+    """The events of one application.
+
+    name: names its queues, its keys in Redis and its Celery app. handlers: modules that bind handlers, imported
+    before the first emit and by the worker. celery: an existing Celery app, of which no setting is changed; default
+    is one made from the settings. container: makes the instances of handler classes. settings: see `Settings`;
+    keyword arguments beat EVENTS_* variables.
+
+    Raises ConfigurationError for a name or setting that cannot work. Constructing it touches no network, file or
+    thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        handlers: Iterable[str] = (),
+        celery: Celery | None = None,
+        container: Container | None = None,
+        **settings: Any,
+    ) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise ConfigurationError(f"the system's name {name!r} names queues and keys: use letters, digits, _ . -")
+        self.name = name
+        #: The module that made it, where the worker finds it again in a process of its own.
+        self.module = real_module_name(sys._getframe(1).f_globals.get("__name__", "__main__"))
+        self.settings: Settings = load_settings(name, **settings)
+        self.container = container
+        self.event_map = EventMap()
+        self.owns_celery = celery is None
+        self.messages = MessageBuilder(self.settings.default_queue)
+        self.emitter = EventEmitter(
+            self.event_map,
+            lambda: self._publisher or self.publisher,
+            self.messages,
+            timeout=self.settings.emit_timeout,
+            max_event_bytes=self.settings.max_event_bytes,
+        )
+        self._modules = (handlers,) if isinstance(handlers, str) else tuple(handlers)
+        self._loaded = False
+        self._celery = celery
+        self._publisher: Publisher | None = None
+        self._embedded: EmbeddedRedis | None = None
+        self._lock = threading.RLock()
+        systems.add(self)
+        if celery is not None:
+            tell_worker(celery)
+
+    def __repr__(self) -> str:
+        return f"<EventSystem {self.name!r}>"
+
+    def handler(
+        self,
+        event: type[Event] | str,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        retry: Retry | None = DEFAULT_RETRY,
+        timeout: float | None = None,
+        aliases: Iterable[str] = (),
+        task: Any = None,
+        args: Callable[[Any], tuple[Any, ...]] | None = None,
+    ) -> Callable[[H], H]:
+        """Decorator that binds a function or class to an event class or pattern; options as `EventMap.bind`.
+
+        task: a Celery task that exists already, bound instead, and called with what `args` makes of the event.
+        """
+        options: dict[str, Any] = {"queue": queue, "retry": retry, "timeout": timeout, "aliases": aliases, "args": args}
+        if task is not None:
+            self.bind(event, task, **options)
+            return lambda target: target
+
+        def bind(target: H) -> H:
+            self.bind(event, target, name=name, **options)
+            return target
+
+        return bind
+
+    def bind(self, event: type[Event] | str, handler: Any, **options: Any) -> HandlerSpec:
+        """As `EventMap.bind`."""
+        return self.event_map.bind(event, handler, **options)
+
+    def emit(self, event: Event, *, now: bool = False) -> Emission:
+        """Emit one event; return when the broker has confirmed its deliveries.
+
+        Inside a handler it is held back until the handler has succeeded, unless `now`.
+        Raises EmitError within EMIT_TIMEOUT, which tells what is confirmed, uncertain and unsent;
+        HandlersNotLoaded, NotAnEvent, EventTooLarge, BrokerNotConfigured before anything is sent.
+        """
+        return self.emit_many((event,), now=now)[0]
+
+    def emit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:
+        """As `emit`, for many events in one batch, in order."""
+        self.load()
+        return self.emitter.emit_many(events, now=now)
+
+    async def aemit(self, event: Event, *, now: bool = False) -> Emission:
+        """As `emit`, without blocking the event loop. Cancelling it does not withdraw the event."""
+        return (await self.aemit_many((event,), now=now))[0]
+
+    async def aemit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:
+        """As `emit_many`, without blocking the event loop."""
+        self.load()
+        return await self.emitter.aemit_many(events, now=now)
+
+    def load(self) -> None:
+        """Import the modules named in `handlers`, once. Raises HandlersNotLoaded, again each time it is called."""
+        if self._loaded:
+            return
+        with self._lock:
+            main = real_module_name("__main__") if "__main__" in sys.modules else ""
+            for module in self._modules:
+                if module == main:
+                    continue  # the script that runs is that module; a second copy would define everything twice
+                try:
+                    importlib.import_module(module)
+                except Exception as error:
+                    raise HandlersNotLoaded(
+                        f"handlers={list(self._modules)!r} of {self.name!r}: {module!r} cannot be imported "
+                        f"({type(error).__name__}: {error})"
+                    ) from error
+            self._loaded = True
+
+    @property
+    def celery(self) -> Celery:
+        """The Celery app. Made from the settings on first use; connects to nothing.
+
+        Raises ConfigurationError when no broker is set.
+        """
+        with self._lock:
+            if self._celery is None:
+                self._celery = make_celery_app(self.name, self.settings)
+                tell_worker(self._celery)
+            return self._celery
+
+    def belongs_to(self, app: Celery) -> bool:
+        """Whether `app` is this system's Celery app."""
+        return self._celery is app
+
+    def queues(self) -> set[str]:
+        """The queues that this system's deliveries go to, those of existing Celery tasks excepted."""
+        own = {self.messages.queue_of(spec) for spec in self.event_map.handlers if spec.kind != "task"}
+        return own | {self.settings.default_queue}
+
+    @property
+    def publisher(self) -> Publisher:
+        """The publisher to the broker. Made on first use."""
+        with self._lock:
+            if self._publisher is None:
+                celery = self.celery
+                self.open_embedded()
+                self._publisher = publisher_for(celery, quorum_queues=self.settings.quorum_queues)
+            return self._publisher
+
+    def open_embedded(self) -> EmbeddedRedis | None:
+        """Start or join the embedded Redis, where that is the broker; None where it is not."""
+        with self._lock:
+            if self._embedded is None and self.owns_celery and self.settings.embedded:
+                self._embedded = open_embedded(self.settings.data_dir)
+            return self._embedded
+
+    def close(self) -> None:
+        """Close the connections and leave the embedded Redis. The system can be used again."""
+        with self._lock:
+            publisher, self._publisher = self._publisher, None
+            embedded, self._embedded = self._embedded, None
+        if publisher is not None:
+            publisher.close()
+        if embedded is not None:
+            embedded.close()

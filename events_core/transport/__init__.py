@@ -1,0 +1,1 @@
+"""Celery's broker over Redis."""

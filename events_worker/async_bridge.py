@@ -1,0 +1,77 @@
+"""One long-lived event loop per process for async handlers, so that their connection pools survive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class AsyncBridge:
+    """Runs coroutines on a loop of its own, from any thread. A forked child gets a loop of its own."""
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def run(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None) -> T:
+        """The result of ``await make()``, made and awaited on the loop, in the caller's context.
+
+        timeout: seconds, after which it is cancelled and TimeoutError raised.
+        """
+        answer = _Answer()
+        loop = self._loop or self._start()
+        loop.call_soon_threadsafe(_start_task, loop, make, timeout, answer)
+        answer.arrived.acquire()
+        if answer.error is not None:
+            raise answer.error
+        result: T = answer.result
+        return result
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                threading.Thread(target=loop.run_forever, name="events-loop", daemon=True).start()
+                self._loop = loop
+            return self._loop
+
+
+class _Answer:
+    __slots__ = ("arrived", "error", "result")
+
+    def __init__(self) -> None:
+        self.arrived = threading.Lock()  # the cheapest thing to wait on
+        self.arrived.acquire()
+        self.error: BaseException | None = None
+        self.result: Any = None
+
+
+_tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
+
+
+def _start_task(
+    loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, Any]], timeout: float | None, answer: _Answer
+) -> None:
+    task = loop.create_task(_answer(make, timeout, answer))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+async def _answer(make: Callable[[], Coroutine[Any, Any, Any]], timeout: float | None, answer: _Answer) -> None:
+    # Every exception becomes an answer: SystemExit or KeyboardInterrupt in a task would end the loop for all.
+    try:
+        async with asyncio.timeout(timeout):
+            answer.result = await make()
+    except BaseException as error:
+        answer.error = error
+    finally:
+        answer.arrived.release()

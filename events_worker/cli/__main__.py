@@ -1,0 +1,3 @@
+from events_worker.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""One dead letter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from events_worker.outcome import Dead
+from events_worker.stored import StoredMessage
+
+#: What `--json` shows, in this order. The message with its payload is shown only on request.
+SHOWN = (
+    "id", "event_id", "event_type", "version", "handler", "reason", "error", "starts", "first_at", "dead_at",
+    "error_type", "fingerprint", "generation", "queue",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that will not be tried again by itself, with its message and why.
+
+    `id` is the delivery's id, or one of its own where the message is no delivery; `first_at` and `dead_at` are seconds
+    since the epoch; `fingerprint` is equal for failures of the same type at the same place.
+    """
+
+    id: str
+    event_id: str | None
+    event_type: str | None
+    version: int | None
+    handler: str | None
+    reason: str
+    error: str
+    error_type: str
+    traceback: str
+    fingerprint: str
+    starts: int
+    first_at: float
+    dead_at: float
+    generation: int
+    queue: str
+    message: dict[str, Any] | None
+    raw: str | None = None
+
+    @classmethod
+    def of(
+        cls, letter_id: str, message: StoredMessage, outcome: Dead, *, starts: int, first_at: float, raw: str | None = None
+    ) -> DeadLetter:
+        """The dead letter of a message. raw: the undecodable body in base64."""
+        envelope = None if raw is not None else message.envelope()
+        return cls(
+            id=letter_id,
+            event_id=envelope.id if envelope else None,
+            event_type=envelope.type if envelope else None,
+            version=envelope.version if envelope else None,
+            handler=message.task or None,
+            reason=outcome.reason,
+            error=outcome.error,
+            error_type=outcome.error_type,
+            traceback=outcome.traceback,
+            fingerprint=_fingerprint(outcome),
+            starts=starts,
+            first_at=first_at,
+            dead_at=time.time(),
+            generation=int(message.headers.get("events-generation", 0)),
+            queue=message.queue,
+            message=None if raw is not None else asdict(message),
+            raw=raw,
+        )
+
+    def to_json(self) -> str:
+        """The stored form."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> DeadLetter:
+        """From the stored form."""
+        return cls(**json.loads(text))
+
+    def stored_message(self) -> StoredMessage | None:
+        """The message, where it can be sent again."""
+        return None if self.message is None else StoredMessage(**self.message)
+
+    def shown(self) -> dict[str, Any]:
+        """What may be shown: times as ISO 8601, no payload."""
+        values = {name: getattr(self, name) for name in SHOWN}
+        for name in ("first_at", "dead_at"):
+            values[name] = datetime.fromtimestamp(values[name], UTC).isoformat(timespec="milliseconds")
+        return values
+
+
+def _fingerprint(outcome: Dead) -> str:
+    places = re.findall(r'File "(.*?)", line \d+, in (\S+)', outcome.traceback)
+    return hashlib.sha256(repr((outcome.reason, outcome.error_type, places)).encode()).hexdigest()[:12]

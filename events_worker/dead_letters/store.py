@@ -1,0 +1,136 @@
+"""Dead letters in the coordination Redis: a sorted set by time, a hash with the letters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+
+from events_worker.coordination import Coordination
+from events_worker.dead_letters.letter import DeadLetter
+from events_worker.ledger import SETTLE, Ledger
+from events_worker.schedule import Schedule
+
+_PAGE = 200
+
+_KEEP = """
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[5])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+return 1
+"""
+_SETTLE_AND_KEEP = SETTLE + "if not fresh then return 0 end\n" + _KEEP
+# Ended by an operator: whatever the run itself left to come is withdrawn.
+_FORCE_AND_KEEP = SETTLE + "redis.call('ZREM', KEYS[4], ARGV[1])\nredis.call('HDEL', KEYS[5], ARGV[1])\n" + _KEEP
+
+# Two who redrive the same letter at once: one of them gets it, for so many seconds.
+_LEASE = """
+local until_ = redis.call('HGET', KEYS[2], ARGV[1])
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+local now = redis.call('TIME')[1]
+if until_ and tonumber(until_) > tonumber(now) then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], now + ARGV[2])
+return 1
+"""
+
+
+class DeadLetters:
+    """The dead letters of one system."""
+
+    def __init__(self, coordination: Coordination, ledger: Ledger, schedule: Schedule, retention: float) -> None:
+        self._client = coordination.client
+        self._ledger = ledger
+        self._retention = retention
+        self._by_time, self._letters = coordination.key("dead"), coordination.key("dead:letters")
+        self._redriving = coordination.key("dead:redriving")
+        self._schedule_keys = schedule.keys
+        self._settle_and_keep = coordination.script(_SETTLE_AND_KEEP)
+        self._force_and_keep = coordination.script(_FORCE_AND_KEEP)
+        self._lease = coordination.script(_LEASE)
+
+    def settle(self, letter: DeadLetter, run: int, *, force: bool = False) -> bool:
+        """Settle the run as dead and keep the letter; False if the run was settled already.
+
+        force: keep it even so, and withdraw the next run.
+        """
+        script = self._force_and_keep if force else self._settle_and_keep
+        keys = [self._ledger.key(letter.id), self._by_time, self._letters, *self._schedule_keys]
+        arguments = [*self._ledger.settle_args(letter.id, run), letter.dead_at, letter.to_json()]
+        return bool(script(keys=keys, args=arguments))
+
+    def keep(self, letter: DeadLetter) -> None:
+        """Keep the letter of what is no delivery."""
+        with self._client.pipeline() as pipe:
+            pipe.hset(self._letters, letter.id, letter.to_json())
+            pipe.zadd(self._by_time, {letter.id: letter.dead_at})
+            pipe.execute()
+
+    def get(self, letter_id: str) -> DeadLetter | None:
+        """One letter."""
+        text = self._client.hget(self._letters, letter_id)
+        return None if text is None else DeadLetter.from_json(str(text))
+
+    def find(
+        self,
+        *,
+        ids: tuple[str, ...] = (),
+        handler: str | None = None,
+        event_type: str | None = None,
+        reason: str | None = None,
+    ) -> Iterator[DeadLetter]:
+        """The letters that fit, newest first. handler and event_type may be patterns (``shop.*``).
+
+        ids: delivery ids or event ids.
+        """
+        fits = _filter(ids, handler, event_type, reason)
+        start = 0
+        # by a snapshot of the ids, so that redriving while reading skips none
+        members = self._client.zrevrange(self._by_time, 0, -1)
+        while start < len(members):
+            for text in self._client.hmget(self._letters, members[start : start + _PAGE]):
+                if text is not None and fits(letter := DeadLetter.from_json(text)):
+                    yield letter
+            start += _PAGE
+
+    def discard(self, letter: DeadLetter) -> bool:
+        """Forget the letter; False if it was gone already."""
+        with self._client.pipeline() as pipe:
+            pipe.zrem(self._by_time, letter.id)
+            pipe.hdel(self._letters, letter.id)
+            pipe.hdel(self._redriving, letter.id)
+            return bool(pipe.execute()[0])
+
+    def lease(self, letter: DeadLetter, seconds: float) -> bool:
+        """Take the letter for redriving; False if it is gone, or someone else has it."""
+        return bool(self._lease(keys=[self._letters, self._redriving], args=[letter.id, int(seconds)]))
+
+    def release(self, letter: DeadLetter) -> None:
+        """Give a leased letter back: it was not redriven."""
+        self._client.hdel(self._redriving, letter.id)
+
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._client.zcard(self._by_time))
+
+    def prune(self) -> int:
+        """Forget those older than DEAD_RETENTION; how many."""
+        old = self._client.zrangebyscore(self._by_time, "-inf", time.time() - self._retention, start=0, num=1000)
+        if old:
+            with self._client.pipeline() as pipe:
+                pipe.zrem(self._by_time, *old)
+                pipe.hdel(self._letters, *old)
+                pipe.execute()
+        return len(old)
+
+
+def _filter(
+    ids: tuple[str, ...], handler: str | None, event_type: str | None, reason: str | None
+) -> Callable[[DeadLetter], bool]:
+    def fits(letter: DeadLetter) -> bool:
+        return (
+            (not ids or letter.id in ids or letter.event_id in ids)
+            and (handler is None or fnmatchcase(letter.handler or "", handler))
+            and (event_type is None or fnmatchcase(letter.event_type or "", event_type))
+            and (reason is None or letter.reason == reason)
+        )
+
+    return fits

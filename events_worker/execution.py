@@ -1,0 +1,165 @@
+"""The execution of one run: decode > verify > begin > run > settle.
+
+Each step returns an outcome, or None to go on. An outcome is settled in one place; then, and only then, the caller
+acknowledges the message. In the ordinary case (a first run, delivered once, done, nothing to follow) no step asks or
+stores anything.
+"""
+
+from __future__ import annotations
+
+import logging
+
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+
+from events_core.envelope import Envelope
+from events_core.errors import InvalidEnvelope, NotAnEvent, UndecodableEvent, UnknownEventType, UnknownEventVersion
+from events_core.events import Event
+from events_core.handlers import HandlerSpec
+from events_core.ids import DerivedIds
+from events_core.publishing.messages import Message
+from events_core.scope import HandlingScope, handling
+from events_worker.holding import hold_or_bury
+from events_worker.ledger import Claimed, Ledger
+from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
+from events_worker.redaction import redacted
+from events_worker.retries import MAX_STARTS, after_failure
+from events_worker.run import Run
+from events_worker.running import Runner
+from events_worker.settlement import Settlement
+
+logger = logging.getLogger(__name__)
+
+#: Seconds added to what a copy waits for another to finish.
+_BUSY_MARGIN = 0.5
+
+
+class Emitter(Protocol):
+    """What the execution needs of the system's emitter."""
+
+    def emit_many(self, events: Iterable[Event], *, now: bool = False) -> Any: ...
+
+    def publish(self, messages: Sequence[Message], timeout: float | None = None) -> None: ...
+
+
+class Execution:
+    """Executes the runs of one system.
+
+    find: the handler of a task name. isolate: runs a suspect in a process of its own; gives its outcome, and whether
+    that process has settled it; None if there is no such process.
+    """
+
+    def __init__(
+        self,
+        *,
+        find: Callable[[str], HandlerSpec | None],
+        emitter: Emitter,
+        runner: Runner,
+        ledger: Ledger,
+        settlement: Settlement,
+        isolate: Callable[[Run], tuple[Outcome, bool] | None],
+        max_hops: int,
+        unknown_grace: float,
+    ) -> None:
+        self._find = find
+        self._emitter = emitter
+        self._runner = runner
+        self._ledger = ledger
+        self._settlement = settlement
+        self._isolate = isolate
+        self._max_hops = max_hops
+        self._unknown_grace = unknown_grace
+        self._odd_returns: set[str] = set()
+
+    def execute(self, run: Run) -> Outcome:
+        """Run the delivery and settle it. Returns when the message may be acknowledged."""
+        outcome = self._decode(run) or self._verify(run) or self._begin(run)
+        if outcome is None and run.redelivered and not run.isolated:
+            ended = self._isolate(run)
+            if ended is not None:
+                outcome, settled = ended
+                if settled:
+                    return outcome
+        return self._settlement.settle(run, outcome or self._handle(run))
+
+    def _decode(self, run: Run) -> Outcome | None:
+        try:
+            run.envelope = Envelope.parse(run.payload)
+            run.event = run.envelope.event()
+        except (UnknownEventType, UnknownEventVersion) as error:
+            return hold_or_bury(run, "unknown_event", error, self._unknown_grace)
+        except InvalidEnvelope as error:
+            return Dead("undecodable", str(error), type(error).__name__)
+        return None
+
+    def _verify(self, run: Run) -> Outcome | None:
+        run.spec = self._find(run.task)
+        if run.spec is None:
+            error = UndecodableEvent(f"no handler {run.task!r} is bound here")
+            return hold_or_bury(run, "unknown_handler", error, self._unknown_grace)
+        hops = run.envelope.hops if run.envelope else 0
+        if hops > self._max_hops:
+            chain = str(run.headers.get("events-chain") or "")
+            return Dead(
+                "too_many_hops",
+                f"{hops} events followed from one another, more than MAX_HOPS ({self._max_hops}): {chain}",
+            )
+        return None
+
+    def _begin(self, run: Run) -> Outcome | None:
+        if run.ordinary or run.isolated:
+            return None
+        suspect = run.redelivered
+        # a first run is not counted when it begins: delivered again, it is presumed to have begun once
+        presumed = 1 if suspect and run.number == 1 else 0
+        begun = self._settlement.insist(
+            lambda: self._ledger.begin(run.task_id, run.number, presumed=presumed, claim=suspect)
+        )
+        if begun is None:
+            return Settled()
+        if isinstance(begun, Claimed):
+            return Busy(begun.seconds + _BUSY_MARGIN)
+        run.starts += begun.starts - 1
+        if begun.starts > MAX_STARTS:
+            run.starts -= 1
+            return Dead("poison", f"{MAX_STARTS} starts did not come to an end: it ends its process, or runs too long")
+        return None
+
+    def _handle(self, run: Run) -> Outcome:
+        assert run.spec is not None and run.envelope is not None and run.event is not None
+        headers = run.headers
+        scope = HandlingScope(
+            run.task_id,
+            str(headers.get("root_id") or run.task_id),
+            run.envelope,
+            str(headers.get("events-chain") or run.envelope.type),
+        )
+        ids = DerivedIds(run.task_id, UUID(run.envelope.id), run.envelope.occurred_at_ms)
+        try:
+            with handling(scope, ids):
+                returned = self._runner.run(run.spec, run.event)
+                if returned is not None:
+                    self._emit_returned(run.spec, returned)
+        except BaseException as error:
+            failure = redacted(error, run.envelope)
+            return after_failure(error, failure, run.spec.retry, run.attempt)
+        run.follow_ups = scope.held
+        return Done()
+
+    def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:
+        if isinstance(returned, Event):
+            returned = (returned,)
+        events = list(returned) if isinstance(returned, Iterable) and not isinstance(returned, str | bytes) else [None]
+        kinds = {isinstance(event, Event) for event in events}
+        if kinds == {True}:
+            self._emitter.emit_many(events)
+        elif kinds == {True, False}:
+            raise NotAnEvent(f"{spec.name} returned events mixed with something else: return events only")
+        elif kinds and spec.name not in self._odd_returns:
+            self._odd_returns.add(spec.name)
+            logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, type(returned).__name__)
+
+

@@ -1,0 +1,28 @@
+"""Deliveries for what this worker does not know: held, looked at again by any worker, buried after UNKNOWN_GRACE."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from events_worker.outcome import Dead, Held
+from events_worker.run import Run
+
+#: Seconds between two looks grow with the age, within these.
+_SOONEST, _LATEST = 1.0, 30.0
+
+
+def held_since(run: Run) -> float:
+    """When the delivery was held first, in seconds since the epoch."""
+    return float(run.headers.get("events-held-since") or run.started_at)
+
+
+def hold_or_bury(
+    run: Run, reason: Literal["unknown_handler", "unknown_event"], error: Exception, grace: float
+) -> Held | Dead:
+    """Hold the delivery, unless it has been held for `grace` seconds."""
+    age = time.time() - held_since(run)
+    left = grace - age
+    if left <= 0:
+        return Dead(reason, f"{error}; held for {grace:g} s", type(error).__name__)
+    return Held(min(max(_SOONEST, age / 4), _LATEST, left + 0.1), str(error))

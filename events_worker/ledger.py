@@ -1,0 +1,115 @@
+"""What is known of a delivery beyond its message: starts, the claim of who runs it, the last settled run.
+
+Asked and written only outside the ordinary case, which is a first run of a message that was delivered once.
+
+One hash for each delivery: `settled` is the number of the last settled run, `starts` counts how often the run in
+progress was begun, `until` is when the claim of the copy that runs it ends (milliseconds, Redis's clock).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from events_worker.coordination import Coordination
+
+#: Seconds that what is known of a delivery is kept after its last change.
+_KEEP = 7 * 86400
+#: Seconds that a claim holds without being renewed.
+LEASE = 30.0
+
+# A script that settles run ARGV[2] of a delivery begins with this: `fresh` is false if it is settled already.
+SETTLE = """
+local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or 0)
+local fresh = tonumber(ARGV[2]) > settled
+if fresh then
+  redis.call('HSET', KEYS[1], 'settled', ARGV[2])
+  redis.call('HDEL', KEYS[1], 'starts', 'until')
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
+"""
+
+_BEGIN = """
+local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or 0)
+if settled >= tonumber(ARGV[1]) then return {'settled', 0} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local left = tonumber(redis.call('HGET', KEYS[1], 'until') or 0) - now
+if left > 0 then return {'busy', left} end
+local starts = redis.call('HGET', KEYS[1], 'starts') or ARGV[2]
+redis.call('HSET', KEYS[1], 'starts', starts + 1)
+if tonumber(ARGV[3]) > 0 then redis.call('HSET', KEYS[1], 'until', now + ARGV[3]) end
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return {'begun', starts + 1}
+"""
+
+_RENEW = """
+if redis.call('HEXISTS', KEYS[1], 'until') == 0 then return 0 end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'until', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1])
+return 1
+"""
+
+_WITHDRAW = """
+if tonumber(redis.call('HGET', KEYS[1], 'settled') or 0) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HDEL', KEYS[1], 'until')
+if redis.call('HEXISTS', KEYS[1], 'starts') == 1 then redis.call('HINCRBY', KEYS[1], 'starts', -1) end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """This copy runs the delivery. `starts` counts how often this run was begun, now included."""
+
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Another copy runs it, for `seconds` at least."""
+
+    seconds: float
+
+
+class Ledger:
+    """The ledger of one system."""
+
+    def __init__(self, coordination: Coordination) -> None:
+        self._coordination = coordination
+        self._begin = coordination.script(_BEGIN)
+        self._renew = coordination.script(_RENEW)
+        self._withdraw = coordination.script(_WITHDRAW)
+        self._settle = coordination.script(SETTLE + "return fresh and 1 or 0")
+
+    def key(self, task_id: str) -> str:
+        """The delivery's hash."""
+        return self._coordination.key(f"delivery:{task_id}")
+
+    def begin(self, task_id: str, run: int, *, presumed: int, claim: bool) -> Begun | Claimed | None:
+        """Count one start of run number `run`; None if that run is settled already.
+
+        presumed: starts before this one that were not counted. claim: keep other copies from running it too.
+        """
+        word, value = self._begin(
+            keys=[self.key(task_id)], args=[run, presumed, int(LEASE * 1000) if claim else 0, _KEEP]
+        )
+        if word == "settled":
+            return None
+        return Begun(int(value)) if word == "begun" else Claimed(int(value) / 1000)
+
+    def renew(self, task_id: str) -> None:
+        """Renew the claim."""
+        self._renew(keys=[self.key(task_id)], args=[int(LEASE * 1000)])
+
+    def withdraw(self, task_id: str, run: int) -> None:
+        """The start of this run ended through no fault of its own: it does not count."""
+        self._withdraw(keys=[self.key(task_id)], args=[run])
+
+    def settle(self, task_id: str, run: int) -> bool:
+        """Run number `run` is settled; False if it was already."""
+        return bool(self._settle(keys=[self.key(task_id)], args=[task_id, run, _KEEP]))
+
+    @staticmethod
+    def settle_args(task_id: str, run: int) -> list[object]:
+        """The first arguments of a script that begins with `SETTLE`."""
+        return [task_id, run, _KEEP]

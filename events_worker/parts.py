@@ -1,0 +1,60 @@
+"""The parts of the worker of one system, put together once per process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from events_core import EventSystem
+from events_worker.coordination import Coordination, connect
+from events_worker.dead_letters import DeadLetters
+from events_worker.execution import Execution
+from events_worker.isolation import Isolation
+from events_worker.ledger import Ledger
+from events_worker.running import Runner
+from events_worker.schedule import Schedule
+from events_worker.settlement import Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the worker consists of."""
+
+    coordination: Coordination
+    ledger: Ledger
+    schedule: Schedule
+    dead_letters: DeadLetters
+    settlement: Settlement
+    execution: Execution
+
+
+_parts: WeakKeyDictionary[EventSystem, Parts] = WeakKeyDictionary()
+_lock = threading.RLock()
+
+
+def parts_of(system: EventSystem) -> Parts:
+    """The parts of that system. Raises ConfigurationError where no coordination Redis is known."""
+    with _lock:
+        if system not in _parts:
+            _parts[system] = _make(system)
+        return _parts[system]
+
+
+def _make(system: EventSystem) -> Parts:
+    coordination = connect(system)
+    ledger = Ledger(coordination)
+    schedule = Schedule(coordination, ledger)
+    dead_letters = DeadLetters(coordination, ledger, schedule, system.settings.dead_retention)
+    settlement = Settlement(ledger, schedule, dead_letters, system.emitter.publish)
+    execution = Execution(
+        find=system.event_map.find,
+        emitter=system.emitter,
+        runner=Runner(system.container),
+        ledger=ledger,
+        settlement=settlement,
+        isolate=Isolation(system.module, system.name, ledger).run,
+        max_hops=system.settings.max_hops,
+        unknown_grace=system.settings.unknown_grace,
+    )
+    return Parts(coordination, ledger, schedule, dead_letters, settlement, execution)

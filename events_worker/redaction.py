@@ -1,0 +1,64 @@
+"""Failures as they may be shown: without the values of the event that was handled."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from events_core.envelope import Envelope, describe
+
+_LONGEST_MESSAGE = 500
+_LONGEST_TRACEBACK = 8000
+#: Shorter values say nothing, and would blank out half of every text.
+_SHORTEST_VALUE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as it may be shown."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+def redacted(error: BaseException, envelope: Envelope | None) -> Failure:
+    """`error` with every value of the event's payload replaced by ``***``."""
+    values = sorted(set(_values(envelope)), key=len, reverse=True)
+    # a validation error quotes its input, which need not be a value of this event
+    text = describe(error) if isinstance(error, ValidationError) else str(error)
+    lines = traceback.format_exception(error)
+    if isinstance(error, ValidationError):
+        lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {text}"]
+    return Failure(
+        type(error).__name__,
+        _without(text, values)[:_LONGEST_MESSAGE],
+        _without("".join(lines), values)[-_LONGEST_TRACEBACK:],
+    )
+
+
+def _without(text: str, values: list[str]) -> str:
+    for value in values:
+        text = text.replace(value, "***")
+    return text
+
+
+def _values(envelope: Envelope | None) -> Iterator[str]:
+    if envelope is None:
+        return
+    pending: list[Any] = [json.loads(envelope.data)]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif value is not None and not isinstance(value, bool) and len(str(value)) >= _SHORTEST_VALUE:
+            yield str(value)
+            if isinstance(value, str):
+                yield repr(value)[1:-1]

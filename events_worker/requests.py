@@ -1,0 +1,52 @@
+"""What Celery does to a message behind the handler's back: revoke, terminate, expire. Buried first, then acknowledged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.request import Request
+
+from events_worker.burial import undertaker
+from events_worker.outcome import Dead
+from events_worker.parts import parts_of
+from events_worker.run import Run
+
+
+class DeliveryRequest(Request):
+    """The request of a delivery. Overrides private methods of Celery 5.7."""
+
+    _burying = False
+
+    def adopt(self, on_ack: Any, on_reject: Any) -> None:
+        """Acknowledge this newer copy of the message instead: the connection of the older one is gone."""
+        self._on_ack = on_ack
+        self._on_reject = on_reject
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        self._burying = True
+        try:
+            super()._announce_revoked(reason, terminated, signum, expired)
+        finally:
+            self._burying = False
+        if not self.acknowledged:
+            undertaker.submit(lambda: self._bury(reason), then=super().acknowledge)
+
+    def _bury(self, reason: Any) -> None:
+        system = self.task.system
+        run = Run.of(
+            self.id,
+            self.task.name,
+            self.delivery_info.get("routing_key") or system.settings.default_queue,
+            {name: value for name, value in self.request_dict.items() if isinstance(value, str | int | float)},
+            self.args[0] if self.args else None,
+            redelivered=False,
+        )
+        if not self.time_start:
+            run.starts -= 1
+        error = "a worker was told to drop it; redrive it if that was a mistake"
+        parts_of(system).settlement.bury(run, Dead(reason, error), force=True)
+
+    def acknowledge(self) -> None:
+        """Acknowledge, unless the dead letter is not stored yet."""
+        if not self._burying:
+            super().acknowledge()

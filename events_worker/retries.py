@@ -1,0 +1,43 @@
+"""What follows from a failed attempt."""
+
+from __future__ import annotations
+
+from events_core import GiveUp, Retry, RetryLater
+from events_worker.outcome import Dead, Delayed, Reason
+from events_worker.redaction import Failure
+
+#: Nothing that endangers its process is started more often.
+MAX_STARTS = 3
+#: Failures that would have ended the process, had the worker not caught them.
+_DANGEROUS = (MemoryError, SystemExit, KeyboardInterrupt, GeneratorExit)
+
+
+class HandlerTimeout(Exception):
+    """A handler ran longer than its `timeout`."""
+
+
+def after_failure(error: BaseException, failure: Failure, retry: Retry | None, attempt: int) -> Delayed | Dead:
+    """The outcome of attempt number `attempt`, which failed with `error`."""
+    if isinstance(error, RetryLater):
+        return Delayed(error.seconds, attempt, "RetryLater")
+    if isinstance(error, GiveUp):
+        return _dead("gave_up", failure)
+    if isinstance(error, _DANGEROUS):
+        return _after_dangerous(failure, retry, attempt)
+    if retry is None or attempt >= retry.max_attempts:
+        return _dead("exhausted", failure)
+    if not retry.retries(error):
+        return _dead("gave_up", failure)
+    return Delayed(retry.delay(attempt), attempt + 1, failure.type)
+
+
+def _after_dangerous(failure: Failure, retry: Retry | None, attempt: int) -> Delayed | Dead:
+    """An ordinary failure whatever `Retry.on` says, but never more than three starts."""
+    most = MAX_STARTS if retry is None else min(MAX_STARTS, retry.max_attempts)
+    if retry is None or attempt >= most:
+        return _dead("poison" if attempt >= MAX_STARTS else "exhausted", failure)
+    return Delayed(retry.delay(attempt), attempt + 1, failure.type)
+
+
+def _dead(reason: Reason, failure: Failure) -> Dead:
+    return Dead(reason, failure.message, failure.type, failure.traceback)

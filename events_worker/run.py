@@ -1,0 +1,97 @@
+"""One run of a delivery: what the steps of the execution share."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from events_core.envelope import Envelope
+from events_core.events import Event
+from events_core.handlers import HandlerSpec
+from events_core.publishing.messages import Message
+from events_worker.stored import StoredMessage, kept_headers
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a delivery.
+
+    task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
+    whatever started them; attempt counts those that failed. starts: begun so far, this one included.
+    isolated: this is the process of its own in which a suspect runs.
+    """
+
+    task_id: str
+    task: str
+    queue: str
+    headers: dict[str, Any]
+    payload: Any
+    redelivered: bool = False
+    isolated: bool = False
+    attempt: int = 1
+    number: int = 1
+    starts: int = 1
+    started_at: float = field(default_factory=time.time)
+    spec: HandlerSpec | None = None
+    envelope: Envelope | None = None
+    event: Event | None = None
+    follow_ups: list[Message] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, task_id: str, task: str, queue: str, headers: dict[str, Any] | None, payload: Any, *, redelivered: bool
+    ) -> Run:
+        """The run that a received message asks for."""
+        headers = headers or {}
+        return cls(
+            task_id=task_id,
+            task=task,
+            queue=queue,
+            headers=headers,
+            payload=payload,
+            redelivered=redelivered,
+            attempt=_number(headers, "events-attempt", 1),
+            number=_number(headers, "events-run", 1),
+            starts=_number(headers, "events-starts", 0) + 1,
+        )
+
+    @property
+    def ordinary(self) -> bool:
+        """A first run of a message that was delivered once: nothing is asked and nothing is stored about it."""
+        return self.number == 1 and not self.redelivered and not self.headers.get("events-generation")
+
+    @property
+    def first_at(self) -> float:
+        """When the delivery was begun first, in seconds since the epoch."""
+        return float(self.headers.get("events-first-at") or self.started_at)
+
+    def next_message(self, *, attempt: int, **headers: Any) -> StoredMessage:
+        """The message of the delivery's next run."""
+        return self.message(
+            {
+                "retries": attempt - 1,
+                "events-attempt": attempt,
+                "events-run": self.number + 1,
+                "events-starts": self.starts,
+                "events-first-at": self.first_at,
+                "events-held-since": None,
+                **headers,
+            }
+        )
+
+    def message(self, headers: dict[str, Any] | None = None) -> StoredMessage:
+        """This delivery's message, with some headers changed."""
+        embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        return StoredMessage(
+            task=self.spec.name if self.spec else self.task,
+            queue=self.queue,
+            headers={**kept_headers(self.headers), "id": self.task_id, **(headers or {})},
+            body=json.dumps([[self.payload], {}, embed]),
+        )
+
+
+def _number(headers: dict[str, Any], name: str, default: int) -> int:
+    value = headers.get(name, default)
+    return value if isinstance(value, int) and value >= 0 else default

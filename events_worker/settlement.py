@@ -1,0 +1,101 @@
+"""Settling an outcome: follow-ups confirmed first, then the outcome stored; only then the caller acknowledges.
+
+While a server is down the caller waits here, with its slot: so the worker takes nothing new, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import redis
+
+from events_core import EmitError
+from events_core.publishing.messages import Message
+from events_worker.dead_letters import DeadLetter, DeadLetters
+from events_worker.holding import held_since
+from events_worker.ledger import Ledger
+from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome
+from events_worker.run import Run
+from events_worker.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds between two attempts to reach a server that is down.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+class Publish(Protocol):
+    """Hands messages to the broker, confirmed."""
+
+    def __call__(self, messages: Sequence[Message], timeout: float | None = None) -> None: ...
+
+
+class Settlement:
+    """Settles the runs of one system."""
+
+    def __init__(self, ledger: Ledger, schedule: Schedule, dead_letters: DeadLetters, publish: Publish) -> None:
+        self._ledger = ledger
+        self._schedule = schedule
+        self._dead_letters = dead_letters
+        self._publish = publish
+
+    def settle(self, run: Run, outcome: Outcome) -> Outcome:
+        """Make the outcome last. Returns it, or what it has become."""
+        if isinstance(outcome, Done):
+            self._done(run)
+        elif isinstance(outcome, Delayed):
+            message = run.next_message(attempt=outcome.attempt)
+            self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
+        elif isinstance(outcome, Held):
+            message = run.message({"events-run": run.number + 1, "events-held-since": held_since(run)})
+            self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
+        elif isinstance(outcome, Busy):
+            message = run.message()
+            self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message))
+        elif isinstance(outcome, Dead):
+            self.bury(run, outcome)
+        self._log(run, outcome)
+        return outcome
+
+    def _done(self, run: Run) -> None:
+        if run.follow_ups:
+            messages = run.follow_ups
+            self.insist(lambda: self._publish(messages))
+        if not run.ordinary:
+            self.insist(lambda: self._ledger.settle(run.task_id, run.number))
+
+    def bury(self, run: Run, outcome: Dead, *, force: bool = False) -> None:
+        """Store the run as a dead letter. force: also when the run was settled otherwise."""
+        letter = DeadLetter.of(
+            run.task_id, run.message(), outcome, starts=run.starts, first_at=run.first_at
+        )
+        self.insist(lambda: self._dead_letters.settle(letter, run.number, force=force))
+
+    def insist(self, action: Callable[[], T]) -> T:
+        """The result of `action`, tried until its server answers."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return action()
+            except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, EmitError) as error:
+                logger.warning("cannot settle, again in %.1f s: %s", pause, error)
+            threading.Event().wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _log(self, run: Run, outcome: Outcome) -> None:
+        label = (run.task, run.payload.get("type") if isinstance(run.payload, dict) else None, run.task_id)
+        if isinstance(outcome, Dead):
+            logger.error(
+                "%s %s [%s] is dead after %d starts (%s): %s%s",
+                *label, run.starts, outcome.reason, outcome.error, outcome.traceback and f"\n{outcome.traceback}",
+            )  # fmt: skip
+        elif isinstance(outcome, Delayed):
+            logger.warning(
+                "%s %s [%s] again in %.1f s as attempt %d (%s)", *label, outcome.seconds, outcome.attempt, outcome.reason
+            )
+        elif isinstance(outcome, Held):
+            logger.warning("%s %s [%s] held for %.1f s: %s", *label, outcome.seconds, outcome.reason)

@@ -1,0 +1,122 @@
+"""One Celery task per handler, named after it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Retry as CeleryRetry
+from celery.worker import state
+from celery.worker.strategy import default as default_strategy
+
+from events_core import EventSystem
+from events_core.handlers import HandlerSpec
+from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome, Settled
+from events_worker.parts import Parts, parts_of
+from events_worker.run import Run
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after a sync handler's own timeout at which a prefork child that is stuck in C code is killed.
+HARD_LIMIT_GRACE = 10.0
+
+
+class DeadLettered(Exception):
+    """What Celery and Flower are told of a delivery that became a dead letter: why, without the payload."""
+
+
+class DeliveryTask(Task):
+    """Runs deliveries to one handler. Every setting that our promises need is fixed here, whatever the app's are."""
+
+    abstract = True
+    Request = "events_worker.requests:DeliveryRequest"
+    Strategy = "events_worker.tasks:delivery_strategy"
+    acks_late = True
+    acks_on_failure = True
+    acks_on_timeout = False  # a killed child settled nothing: its message comes back
+    reject_on_worker_lost = True
+    ignore_result = True
+    store_errors_even_if_ignored = False
+    track_started = False
+    serializer = "json"
+    typing = False
+    max_retries = None
+    throws = (DeadLettered,)
+
+    system: EventSystem
+    _parts: Parts | None = None
+
+    def run(self, *args: Any, **_: Any) -> None:
+        """Execute one delivery; its outcome as Celery's states SUCCESS, RETRY and FAILURE."""
+        request = self.request
+        information = request.delivery_info or {}
+        run = Run.of(
+            request.id,
+            self.name,
+            information.get("routing_key") or self.system.settings.default_queue,
+            request.headers,
+            args[0] if args else None,
+            redelivered=bool(information.get("redelivered")),
+        )
+        run.headers = run.headers | {"root_id": request.root_id, "parent_id": request.parent_id}
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = parts_of(self.system)
+        outcome = parts.execution.execute(run)
+        if not isinstance(outcome, Done):
+            _tell_celery(outcome)
+
+
+def _tell_celery(outcome: Outcome) -> None:
+    if isinstance(outcome, Settled):
+        return
+    if isinstance(outcome, Delayed | Held):
+        raise CeleryRetry(outcome.reason, when=round(outcome.seconds, 3))
+    if isinstance(outcome, Busy):
+        raise CeleryRetry("another copy is running", when=round(outcome.seconds, 3))
+    if isinstance(outcome, Dead):
+        raise DeadLettered(": ".join(filter(None, (outcome.reason, outcome.error_type))))
+
+
+def register_tasks(system: EventSystem, app: Celery) -> list[Task]:
+    """Register a task for each handler name of the system, aliases included."""
+    return [
+        _register(system, app, name, spec)
+        for name, spec in system.event_map.names.items()
+        if spec.kind != "task" and name not in app.tasks
+    ]
+
+
+def _register(system: EventSystem, app: Celery, name: str, spec: HandlerSpec) -> Task:
+    limit = None if spec.timeout is None or spec.is_async else spec.timeout + HARD_LIMIT_GRACE
+    attributes = {
+        "name": name,
+        "system": system,
+        "queue": system.messages.queue_of(spec),
+        "time_limit": limit,
+        "soft_time_limit": None,
+        "__module__": __name__,
+        "__doc__": spec.target.__doc__,
+    }
+    return app.register_task(type("HandlerTask", (DeliveryTask,), attributes)())
+
+
+def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """Celery's strategy; a message whose earlier copy still runs in this process is acknowledged along with it.
+
+    A cut connection makes the broker deliver again what is still running here.
+    """
+    handle = default_strategy(task, app, consumer, **options)
+
+    def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
+        if (message.delivery_info or {}).get("redelivered"):
+            running = state.requests.get(message.headers.get("id"))
+            if running is not None and running in state.active_requests and not running.acknowledged:
+                running.adopt(ack, reject)
+                logger.info("%s[%s] still runs here: acknowledged when that has settled", task.name, running.id)
+                return None
+        return handle(message, body, ack, reject, callbacks, **more)
+
+    return on_message

@@ -1,0 +1,89 @@
+"""The worker's clock: sends delayed deliveries when they are due, and forgets old dead letters."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import redis
+from celery import bootsteps
+
+from events_core import EmitError, EventSystem
+from events_core.errors import ConfigurationError
+from events_core.system import systems
+from events_worker.checks import log_findings
+from events_worker.parts import Parts, parts_of
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at the schedule at the most: others may have put something nearer in.
+_LONGEST_WAIT = 0.5
+_PAUSE_AFTER_ERROR = 1.0
+_PRUNE_EVERY = 3600.0
+
+
+class Timekeeper(bootsteps.StartStopStep):
+    """Runs one clock for each system of the worker's app, in the main process."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._clocks: list[Clock] = []
+
+    def start(self, worker: Any) -> None:
+        """Start the clocks."""
+        self._clocks = [Clock(system) for system in systems if system.belongs_to(worker.app)]
+        for clock in self._clocks:
+            clock.start()
+
+    def stop(self, worker: Any) -> None:
+        """Stop the clocks; what they have leased is sent by another worker."""
+        for clock in self._clocks:
+            clock.stop()
+
+    terminate = stop
+
+
+class Clock(threading.Thread):
+    """Moves what is due from the schedule to the broker."""
+
+    def __init__(self, system: EventSystem) -> None:
+        super().__init__(name=f"events-clock-{system.name}", daemon=True)
+        self._system = system
+        self._stopped = threading.Event()
+        self._next_prune = 0.0
+
+    def run(self) -> None:
+        try:
+            parts = parts_of(self._system)
+        except ConfigurationError as error:
+            logger.error("retries and dead letters cannot be kept: %s", error)
+            return
+        log_findings(self._system)
+        while not self._stopped.is_set():
+            try:
+                wait = self.tick(parts)
+            except (redis.RedisError, EmitError, OSError) as error:
+                logger.warning("delayed deliveries wait: %s", error)
+                wait = _PAUSE_AFTER_ERROR
+            self._stopped.wait(wait)
+
+    def tick(self, parts: Parts) -> float:
+        """Send what is due; seconds until the next look."""
+        claim = parts.schedule.claim()
+        if claim.messages:
+            self._system.emitter.publish([stored.message() for stored in claim.messages.values()])
+            parts.schedule.sent(claim)
+            return 0.0
+        if time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + _PRUNE_EVERY
+            parts.dead_letters.prune()
+        return _LONGEST_WAIT if claim.wait is None else min(claim.wait, _LONGEST_WAIT)
+
+    def stop(self) -> None:
+        """Stop; waits for the tick under way."""
+        self._stopped.set()
+        self.join(timeout=5.0)
