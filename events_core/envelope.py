@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -19,7 +19,6 @@ from events_core.errors import InvalidEnvelope
 from events_core.events import Event
 
 _META = {"event_id", "occurred_at"}
-_FIELDS = ("id", "type", "version", "kind", "occurred_at", "correlation_id", "causation_id", "hops", "data")
 #: The version of this format, sent as the header `events-v`.
 FORMAT_VERSION = 1
 
@@ -57,21 +56,29 @@ class Envelope:
     @classmethod
     def parse(cls, value: Any) -> Envelope:
         """The envelope in a decoded message. Raises InvalidEnvelope, which names what is wrong, not the values."""
-        if not isinstance(value, dict):
-            raise InvalidEnvelope(f"the message holds no envelope, but a {type(value).__name__}")
-        missing = [name for name in _FIELDS if name not in value]
-        if missing:
-            raise InvalidEnvelope(f"the envelope lacks {', '.join(missing)}")
-        wrong = [name for name, wanted in _TYPES.items() if not isinstance(value[name], wanted)]
-        if wrong:
-            raise InvalidEnvelope(f"the envelope has values of a wrong type in {', '.join(wrong)}")
-        fields = {name: value[name] for name in _FIELDS}
-        fields["data"] = to_json(value["data"])
-        envelope = cls(**fields)
         try:
+            envelope = cls(
+                value["id"],
+                value["type"],
+                value["version"],
+                value["kind"],
+                value["occurred_at"],
+                value["correlation_id"],
+                value["causation_id"],
+                value["hops"],
+                to_json(value["data"]),
+            )
             UUID(envelope.id)
-        except ValueError:
-            raise InvalidEnvelope("the envelope's id is no UUID") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise InvalidEnvelope(_what_is_wrong(value)) from None
+        if not (
+            type(envelope.type) is str
+            and type(envelope.version) is int
+            and type(envelope.hops) is int
+            and type(envelope.correlation_id) is str
+            and type(value["data"]) is dict
+        ):
+            raise InvalidEnvelope(_what_is_wrong(value))
         return envelope
 
     def to_json(self) -> bytes:
@@ -98,7 +105,7 @@ class Envelope:
         cls = find(self.type, self.version)
         own = to_json({"event_id": self.id, "occurred_at": self.occurred_at})
         document = own if self.data == b"{}" else self.data[:-1] + b"," + own[1:]
-        extra = "allow" if cls.model_config.get("extra") == "allow" else "ignore"
+        extra: Literal["allow", "ignore"] = "allow" if cls.model_config.get("extra") == "allow" else "ignore"
         try:
             return cls.model_validate_json(document, extra=extra, by_alias=True, by_name=True)
         except ValidationError as error:
@@ -131,6 +138,18 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "hops": int,
     "data": dict,
 }
+
+
+def _what_is_wrong(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"the message holds no envelope, but a {type(value).__name__}"
+    missing = [name for name in _TYPES if name not in value]
+    if missing:
+        return f"the envelope lacks {', '.join(missing)}"
+    wrong = [name for name, wanted in _TYPES.items() if not isinstance(value[name], wanted)]
+    if wrong:
+        return f"the envelope has values of a wrong type in {', '.join(wrong)}"
+    return "the envelope's id is no UUID"
 
 
 def describe(error: ValidationError) -> str:

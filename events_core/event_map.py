@@ -64,7 +64,9 @@ class EventMap:
         for alias in spec.aliases:
             if self._names.get(alias, spec) != spec:
                 raise DuplicateBinding(f"{spec.name}: the alias {alias!r} is the name of another handler")
-        bound = self._by_pattern.setdefault(event, []) if isinstance(event, str) else self._by_class.setdefault(event, [])
+        bound = (
+            self._by_pattern.setdefault(event, []) if isinstance(event, str) else self._by_class.setdefault(event, [])
+        )
         if any(other.name == spec.name for _, other in bound):
             raise DuplicateBinding(f"{spec.name} is bound to {_label(event)} already: remove one of the two")
         spec = known or spec
@@ -110,7 +112,7 @@ class EventMap:
         keyed: list[tuple[int, type[Event] | str, HandlerSpec]] = [
             (order, key, spec)
             for table in (self._by_class, self._by_pattern)
-            for key, entries in table.items()  # type: ignore[attr-defined]
+            for key, entries in table.items()
             for order, spec in entries
         ]
         return [(key, spec) for _, key, spec in sorted(keyed, key=lambda entry: entry[0])]
@@ -140,7 +142,9 @@ def check_event(event: Any) -> None:
 def refuse_dataclass(event_class: type[Event]) -> None:
     """Raise BindError for an event class under @dataclass, which replaces the model's constructor in silence."""
     if "__dataclass_fields__" in event_class.__dict__:
-        raise BindError(f"{event_class.__qualname__} is decorated with @dataclass: remove it, events are models already")
+        raise BindError(
+            f"{event_class.__qualname__} is decorated with @dataclass: remove it, events are models already"
+        )
 
 
 def _check_accepts(event: type[Event], spec: HandlerSpec) -> None:
@@ -153,5 +157,3 @@ def _check_accepts(event: type[Event], spec: HandlerSpec) -> None:
 
 def _label(event: type[Event] | str) -> str:
     return repr(event) if isinstance(event, str) else event.__qualname__
-
-

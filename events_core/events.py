@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -59,7 +60,7 @@ class Event(BaseModel):
 
     def __init_subclass__(cls, **_: Any) -> None:
         # Before pydantic collects the fields: a refused name gets our message, not a warning about shadowing.
-        for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+        for name, annotation in inspect.get_annotations(cls).items():
             if name in RESERVED_FIELDS and "ClassVar" not in str(annotation):
                 hint = " (set it as a class keyword)" if name in ("event_type", "version") else ""
                 raise EventDefinitionError(
@@ -69,10 +70,10 @@ class Event(BaseModel):
         super().__init_subclass__()
 
     @classmethod
-    def __pydantic_init_subclass__(cls, event_type: str | None = None, version: int | None = None, **_: Any) -> None:
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
         own = cls.__dict__
-        cls.event_type = event_type if event_type is not None else own.get("event_type", cls.__name__)
-        cls.version = version if version is not None else own.get("version", 1)
+        cls.event_type = keywords.get("event_type", own.get("event_type", cls.__name__))
+        cls.version = keywords.get("version", own.get("version", 1))
         _check_definition(cls)
         _remember(cls)
 
@@ -127,9 +128,9 @@ class IntegrationEvent(Event):
     topic: ClassVar[str | None] = None
 
     @classmethod
-    def __pydantic_init_subclass__(cls, topic: str | None = None, **keywords: Any) -> None:
-        if topic is not None:
-            cls.topic = topic
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+        if "topic" in keywords:
+            cls.topic = keywords["topic"]
         super().__pydantic_init_subclass__(**keywords)
 
 

@@ -16,7 +16,7 @@ from events_core.errors import BindError
 from events_core.events import Event
 from events_core.policies import Retry
 
-E = TypeVar("E", bound=Event, contravariant=True)
+E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
 
 #: What a handler may return: events that follow, or nothing.
 Returned = Event | Iterable[Event] | None
@@ -27,11 +27,11 @@ Kind = Literal["function", "class", "task"]
 DEFAULT_RETRY = Retry()
 
 
-class EventHandler(ABC, Generic[E]):
+class EventHandler(ABC, Generic[E_contra]):
     """A handler with injected constructor arguments. One instance is made for each delivery."""
 
     @abstractmethod
-    def handle(self, event: E) -> Any:
+    def handle(self, event: E_contra) -> Any:
         """Do what must follow from the event. May be ``async def``; returned events are emitted as follow-ups."""
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
@@ -19,40 +17,34 @@ class DerivedIds:
     position, then a hash of delivery and position, so that they sort after their cause and in order.
     """
 
-    __slots__ = ("_delivery_id", "_milliseconds", "_position")
+    __slots__ = ("_cause", "_delivery_id", "_occurred_at_ms", "_position")
 
     def __init__(self, delivery_id: str, cause: UUID, occurred_at_ms: int) -> None:
         self._delivery_id = delivery_id
-        self._milliseconds = (cause.int >> 80 if cause.version == 7 else occurred_at_ms) + 1
+        self._cause = cause
+        self._occurred_at_ms = occurred_at_ms
         self._position = 0
 
     def next(self) -> UUID:
+        """The id at the next position."""
         position, self._position = self._position, self._position + 1
+        caused_at = self._cause.int >> 80 if self._cause.version == 7 else self._occurred_at_ms
         # 12 bits of position fit before the hash; what is more moves into the time.
-        milliseconds = self._milliseconds + (position >> 12)
+        milliseconds = caused_at + 1 + (position >> 12)
         digest = hashlib.sha256(f"{self._delivery_id}:{position}".encode()).digest()
         random_bits = int.from_bytes(digest[:8], "big") & ((1 << 62) - 1)
         value = (milliseconds & ((1 << 48) - 1)) << 80 | 7 << 76 | (position & 0xFFF) << 64 | 2 << 62 | random_bits
         return UUID(int=value)
 
 
-_derived: ContextVar[DerivedIds | None] = ContextVar("events_derived_ids", default=None)
+#: The ids of the delivery that is handled in this context; set by the scope of its run.
+derived_ids: ContextVar[DerivedIds | None] = ContextVar("events_derived_ids", default=None)
 
 
 def new_event_id() -> UUID:
     """A new UUIDv7; while a delivery is handled, the next id derived from it."""
-    derived = _derived.get()
+    derived = derived_ids.get()
     return uuid_utils.compat.uuid7() if derived is None else derived.next()
-
-
-@contextmanager
-def deriving(ids: DerivedIds) -> Iterator[None]:
-    """Within the block, event ids are taken from `ids`."""
-    token = _derived.set(ids)
-    try:
-        yield
-    finally:
-        _derived.reset(token)
 
 
 def delivery_id(event_id: UUID, handler: str, generation: int = 0) -> str:

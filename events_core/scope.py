@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from events_core.envelope import Envelope
-from events_core.ids import DerivedIds, deriving
+from events_core.ids import DerivedIds, derived_ids
 
 if TYPE_CHECKING:
     from events_core.publishing.messages import Message
@@ -37,12 +35,20 @@ def current_scope() -> HandlingScope | None:
     return _current.get()
 
 
-@contextmanager
-def handling(scope: HandlingScope, event_id_source: DerivedIds) -> Iterator[HandlingScope]:
-    """Within the block, emit is held back and event ids derive from the delivery."""
-    token = _current.set(scope)
-    try:
-        with deriving(event_id_source):
-            yield scope
-    finally:
-        _current.reset(token)
+class handling:
+    """Within the block, emit is held back in `scope` and event ids derive from the delivery."""
+
+    __slots__ = ("_ids", "_ids_token", "_scope", "_scope_token")
+
+    def __init__(self, scope: HandlingScope, ids: DerivedIds) -> None:
+        self._scope = scope
+        self._ids = ids
+
+    def __enter__(self) -> HandlingScope:
+        self._scope_token = _current.set(self._scope)
+        self._ids_token = derived_ids.set(self._ids)
+        return self._scope
+
+    def __exit__(self, *_: object) -> None:
+        derived_ids.reset(self._ids_token)
+        _current.reset(self._scope_token)

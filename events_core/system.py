@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from celery import Celery
 
+from events_core.celery_app import make_celery_app, tell_worker
 from events_core.containers import Container
 from events_core.embedded import EmbeddedRedis, open_embedded
 from events_core.emitter import Emission, EventEmitter
@@ -21,7 +22,6 @@ from events_core.events import Event
 from events_core.handlers import DEFAULT_RETRY, HandlerSpec, real_module_name
 from events_core.policies import Retry
 from events_core.publishing.base import Publisher
-from events_core.publishing.celery_app import make_celery_app, tell_worker
 from events_core.publishing.connect import publisher_for
 from events_core.publishing.messages import MessageBuilder
 from events_core.settings import Settings, load_settings

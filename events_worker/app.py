@@ -7,15 +7,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
-from celery.signals import import_modules, worker_init
+from celery import Celery, bootsteps
+from celery.signals import import_modules, worker_init, worker_process_init
 
 from events_core import EventSystem
 from events_core.publishing.queues import queue_declaration
 from events_core.system import systems
+from events_worker.clock import Clock
 from events_worker.intake import Intake
 from events_worker.tasks import register_tasks
-from events_worker.timekeeper import Timekeeper
+
+
+class Timekeeper(bootsteps.StartStopStep):
+    """Runs one clock for each system of the worker's app, in the main process."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._clocks: list[Clock] = []
+
+    def start(self, worker: Any) -> None:
+        """Start the clocks."""
+        self._clocks = [Clock(system) for system in systems if system.belongs_to(worker.app)]
+        for clock in self._clocks:
+            clock.start()
+
+    def stop(self, worker: Any) -> None:
+        """Stop the clocks; what they have leased is sent by another worker."""
+        for clock in self._clocks:
+            clock.stop()
+
+    terminate = stop
 
 
 def install(system: EventSystem) -> None:
@@ -29,19 +52,24 @@ def install(system: EventSystem) -> None:
     app.steps["consumer"].add(Intake)
 
 
-@import_modules.connect(weak=False)
 def _install_all(sender: Any = None, **_: Any) -> None:
     for system in list(systems):
         if sender is None or system.belongs_to(sender):
             install(system)
 
 
-@worker_init.connect(weak=False)
 def _open_embedded(sender: Any = None, **_: Any) -> None:
     for system in list(systems):
         if sender is not None and system.belongs_to(sender.app):
             system.open_embedded()
 
 
+def announce_process() -> None:
+    """Say that a process of the worker begins: Celery's documented place for what each process sets up for itself."""
+    worker_process_init.send(sender=None)
+
+
+import_modules.connect(_install_all, weak=False)
+worker_init.connect(_open_embedded, weak=False)
 # The signal that led to this import is under way and may not reach us any more.
 _install_all()

@@ -59,7 +59,10 @@ _tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak refer
 
 
 def _start_task(
-    loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, Any]], timeout: float | None, answer: _Answer
+    loop: asyncio.AbstractEventLoop,
+    make: Callable[[], Coroutine[Any, Any, Any]],
+    timeout: float | None,
+    answer: _Answer,
 ) -> None:
     task = loop.create_task(_answer(make, timeout, answer))
     _tasks.add(task)

@@ -25,7 +25,7 @@ class Undertaker:
         self._thread: threading.Thread | None = None
 
     def submit(self, bury: Action, then: Action) -> None:
-        """Call `bury`, which insists until it is stored, and then `then`. A message that is in here is unacknowledged."""
+        """Call `bury`, which insists until it is stored, then `then`, which acknowledges."""
         self._graves.put((bury, then))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="events-burial", daemon=True)

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from events_core import ConfigurationError, EventSystem
-from events_core.publishing.connect import redis_url
+from events_core.publishing.connect import SCHEME_PREFIX, redis_url
 from events_core.settings import broker_kind, without_password
 
 #: Seconds to wait for the coordination Redis; whoever waits tries again.
@@ -50,7 +50,7 @@ def coordination_url(system: EventSystem) -> str:
     embedded = system.open_embedded()
     if embedded is not None:
         return embedded.url
-    url = system.celery.connection_for_write().as_uri(include_password=True).removeprefix("events-")
+    url = system.celery.connection_for_write().as_uri(include_password=True).removeprefix(SCHEME_PREFIX)
     if broker_kind(url) == "redis":
         return redis_url(url)
     raise ConfigurationError(

@@ -8,12 +8,8 @@ stores anything.
 from __future__ import annotations
 
 import logging
-
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
-from uuid import UUID
-
 
 from events_core.envelope import Envelope
 from events_core.errors import InvalidEnvelope, NotAnEvent, UndecodableEvent, UnknownEventType, UnknownEventVersion
@@ -129,7 +125,9 @@ class Execution:
         return None
 
     def _handle(self, run: Run) -> Outcome:
-        assert run.spec is not None and run.envelope is not None and run.event is not None
+        assert run.spec is not None
+        assert run.envelope is not None
+        assert run.event is not None
         headers = run.headers
         scope = HandlingScope(
             run.task_id,
@@ -137,7 +135,7 @@ class Execution:
             run.envelope,
             str(headers.get("events-chain") or run.envelope.type),
         )
-        ids = DerivedIds(run.task_id, UUID(run.envelope.id), run.envelope.occurred_at_ms)
+        ids = DerivedIds(run.task_id, run.event.event_id, run.envelope.occurred_at_ms)
         try:
             with handling(scope, ids):
                 returned = self._runner.run(run.spec, run.event)
@@ -150,16 +148,15 @@ class Execution:
         return Done()
 
     def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:
-        if isinstance(returned, Event):
-            returned = (returned,)
-        events = list(returned) if isinstance(returned, Iterable) and not isinstance(returned, str | bytes) else [None]
-        kinds = {isinstance(event, Event) for event in events}
-        if kinds == {True}:
-            self._emitter.emit_many(events)
-        elif kinds == {True, False}:
+        """Emit what the handler returned, if that is events."""
+        many = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Event)
+        items = list(returned) if many else [returned]
+        events = [item for item in items if isinstance(item, Event)]
+        if events and len(events) < len(items):
             raise NotAnEvent(f"{spec.name} returned events mixed with something else: return events only")
-        elif kinds and spec.name not in self._odd_returns:
+        if events:
+            self._emitter.emit_many(events)
+        elif items and spec.name not in self._odd_returns:
             self._odd_returns.add(spec.name)
-            logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, type(returned).__name__)
-
-
+            kind = type(returned).__name__
+            logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, kind)

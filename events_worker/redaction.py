@@ -6,12 +6,15 @@ import json
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pydantic import ValidationError
 
 from events_core.envelope import Envelope, describe
 
+_WORKER = str(Path(__file__).parent)
 _LONGEST_MESSAGE = 500
 _LONGEST_TRACEBACK = 8000
 #: Shorter values say nothing, and would blank out half of every text.
@@ -32,14 +35,22 @@ def redacted(error: BaseException, envelope: Envelope | None) -> Failure:
     values = sorted(set(_values(envelope)), key=len, reverse=True)
     # a validation error quotes its input, which need not be a value of this event
     text = describe(error) if isinstance(error, ValidationError) else str(error)
-    lines = traceback.format_exception(error)
+    lines = traceback.format_exception(type(error), error, _from_handler(error.__traceback__))
     if isinstance(error, ValidationError):
-        lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {text}"]
+        lines = [*traceback.format_tb(_from_handler(error.__traceback__)), f"{type(error).__name__}: {text}"]
     return Failure(
         type(error).__name__,
         _without(text, values)[:_LONGEST_MESSAGE],
         _without("".join(lines), values)[-_LONGEST_TRACEBACK:],
     )
+
+
+def _from_handler(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of the worker, which lead to every handler."""
+    here = trace
+    while here is not None and here.tb_frame.f_code.co_filename.startswith(_WORKER):
+        here = here.tb_next
+    return here
 
 
 def _without(text: str, values: list[str]) -> str:

@@ -103,9 +103,7 @@ class Schedule:
     def claim(self) -> Claim:
         """Lease what is due to the caller, who sends it and says so with `sent`."""
         lease, wait, found = self._claim(keys=self.keys, args=[_BATCH, int(_LEASE * 1000)])
-        messages = {
-            member: StoredMessage.from_json(text) for member, text in zip(found[::2], found[1::2], strict=True)
-        }
+        messages = {member: StoredMessage.from_json(text) for member, text in zip(found[::2], found[1::2], strict=True)}
         return Claim(str(lease), messages, None if int(wait) < 0 else int(wait) / 1000)
 
     def sent(self, claim: Claim) -> None:

@@ -70,9 +70,7 @@ class Settlement:
 
     def bury(self, run: Run, outcome: Dead, *, force: bool = False) -> None:
         """Store the run as a dead letter. force: also when the run was settled otherwise."""
-        letter = DeadLetter.of(
-            run.task_id, run.message(), outcome, starts=run.starts, first_at=run.first_at
-        )
+        letter = DeadLetter.of(run.task_id, run.message(), outcome, starts=run.starts, first_at=run.first_at)
         self.insist(lambda: self._dead_letters.settle(letter, run.number, force=force))
 
     def insist(self, action: Callable[[], T]) -> T:
@@ -95,7 +93,11 @@ class Settlement:
             )  # fmt: skip
         elif isinstance(outcome, Delayed):
             logger.warning(
-                "%s %s [%s] again in %.1f s as attempt %d (%s)", *label, outcome.seconds, outcome.attempt, outcome.reason
+                "%s %s [%s] again in %.1f s as attempt %d (%s)",
+                *label,
+                outcome.seconds,
+                outcome.attempt,
+                outcome.reason,
             )
         elif isinstance(outcome, Held):
             logger.warning("%s %s [%s] held for %.1f s: %s", *label, outcome.seconds, outcome.reason)

@@ -242,5 +242,3 @@ def _reason(error: BaseException) -> str:
             "or set EVENTS_QUORUM_QUEUES as it was declared"
         )
     return f"RabbitMQ did not answer: {error}"
-
-

@@ -13,7 +13,9 @@ from events_core.publishing.base import Publisher
 from events_core.publishing.queues import queue_declaration
 from events_core.publishing.redis import RedisPublisher
 from events_core.settings import without_password
-from events_core.transport.stock import SCHEME_PREFIX
+
+#: Before the schemes of Redis in the broker URLs of apps that we make: they use our transport.
+SCHEME_PREFIX = "events-"
 
 
 def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:

@@ -25,7 +25,7 @@ _RECONNECT_AFTER = 0.05
 class RedisPublisher:
     """Publishes to the lists that kombu's Redis transport reads.
 
-    url: redis-py's form. options: further options of redis-py connections (TLS). key_prefix: kombu's `global_keyprefix`.
+    url: redis-py's form. options: further ones of redis-py connections (TLS). key_prefix: kombu's `global_keyprefix`.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "") -> None:
@@ -55,9 +55,7 @@ class RedisPublisher:
         by_queue: dict[str, list[Message]] = {}
         for message in messages:
             by_queue.setdefault(message.delivery.queue, []).append(message)
-        commands = [
-            ("LPUSH", self._prefix + queue, *map(encode, batch)) for queue, batch in by_queue.items()
-        ]
+        commands = [("LPUSH", self._prefix + queue, *map(encode, batch)) for queue, batch in by_queue.items()]
         try:
             connection = self._pool.take(deadline)
         except (redis.RedisError, OSError) as error:
@@ -87,7 +85,7 @@ class _Connection:
     """One redis-py connection whose every wait ends with the deadline in force."""
 
     def __init__(self, factory: redis.ConnectionPool, deadline: Deadline) -> None:
-        connection = factory.make_connection()
+        connection: Any = factory.make_connection()  # redis-py's interface does not declare what all of them have
         connection.socket_timeout = connection.socket_connect_timeout = deadline.remaining()
         connection.connect()
         self._connection = connection

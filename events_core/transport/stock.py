@@ -21,9 +21,8 @@ from kombu.transport import redis as stock
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from events_core.publishing.connect import SCHEME_PREFIX
 
-#: Schemes of this transport: those of Redis with this before them.
-SCHEME_PREFIX = "events-"
 TRANSPORT_ALIASES.update(
     {f"{SCHEME_PREFIX}{scheme}": "events_core.transport.stock:Transport" for scheme in ("redis", "rediss")}
 )

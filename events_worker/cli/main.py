@@ -1,12 +1,19 @@
-"""The command `events`: its subcommands, and how they find the EventSystem."""
+"""The command `events`: its subcommands, and how they fail."""
 
 from __future__ import annotations
 
 import sys
 
 import click
+import redis
 
 from events_core.errors import EventsError
+from events_worker.cli.check import check
+from events_worker.cli.dead import dead
+from events_worker.cli.failing import say_error
+from events_worker.cli.flower import flower
+from events_worker.cli.map import event_map
+from events_worker.cli.status import status
 from events_worker.cli.worker import worker
 
 
@@ -17,8 +24,10 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except EventsError as error:
-            click.secho(f"error: {error}", fg="red", err=True)
-            sys.exit(1)
+            say_error(str(error))
+        except redis.RedisError as error:
+            say_error(f"the coordination Redis failed: {error}")
+        sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,4 +36,5 @@ def main() -> None:
     """celery-events: run workers and look after what they do."""
 
 
-main.add_command(worker)
+for command in (worker, status, check, event_map, dead, flower):
+    main.add_command(command)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import click
 
-from events_core.settings import app_path
-from events_worker.find import find_system
+from events_core import EventSystem
+from events_worker.cli.options import PassThrough, system_option
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("-A", "--app", "app", help="module or module:name of the EventSystem; default EVENTS_APP")
-@click.option("-l", "--loglevel", default="INFO", show_default=True)
+@click.command(cls=PassThrough)
+@system_option
+@click.option("-l", "--loglevel", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
 @click.argument("celery_options", nargs=-1, type=click.UNPROCESSED)
-def worker(app: str | None, loglevel: str, celery_options: tuple[str, ...]) -> None:
+def worker(system: EventSystem, loglevel: str, celery_options: tuple[str, ...]) -> None:
     """Run a worker. All other options are those of `celery worker`, such as -P threads -c 8 -Q mail."""
-    system = find_system(app or app_path())
     system.celery.worker_main(["worker", f"--loglevel={loglevel}", *celery_options])

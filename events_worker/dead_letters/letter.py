@@ -48,7 +48,14 @@ class DeadLetter:
 
     @classmethod
     def of(
-        cls, letter_id: str, message: StoredMessage, outcome: Dead, *, starts: int, first_at: float, raw: str | None = None
+        cls,
+        letter_id: str,
+        message: StoredMessage,
+        outcome: Dead,
+        *,
+        starts: int,
+        first_at: float,
+        raw: str | None = None,
     ) -> DeadLetter:
         """The dead letter of a message. raw: the undecodable body in base64."""
         envelope = None if raw is not None else message.envelope()

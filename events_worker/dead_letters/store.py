@@ -84,10 +84,10 @@ class DeadLetters:
         fits = _filter(ids, handler, event_type, reason)
         start = 0
         # by a snapshot of the ids, so that redriving while reading skips none
-        members = self._client.zrevrange(self._by_time, 0, -1)
+        members = [str(member) for member in self._client.zrevrange(self._by_time, 0, -1)]
         while start < len(members):
             for text in self._client.hmget(self._letters, members[start : start + _PAGE]):
-                if text is not None and fits(letter := DeadLetter.from_json(text)):
+                if text is not None and fits(letter := DeadLetter.from_json(str(text))):
                     yield letter
             start += _PAGE
 

@@ -10,8 +10,6 @@ import sys
 import traceback
 from typing import NoReturn
 
-from celery import signals
-
 from events_core import EventSystem
 from events_worker.isolation import wire
 from events_worker.run import Run
@@ -56,13 +54,13 @@ def _withdraw(system: EventSystem, run: Run, child: int) -> None:
 
 
 def _run(system: EventSystem, run: Run, connection: socket.socket) -> NoReturn:
+    from events_worker.app import announce_process
     from events_worker.parts import parts_of
 
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # what applications set up for each worker process (Celery's documented place for it)
-        signals.worker_process_init.send(sender=None)
+        announce_process()
         outcome = parts_of(system).execution.execute(run)
         wire.send(connection, wire.pack_outcome(outcome))
         status = 0

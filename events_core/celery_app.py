@@ -52,5 +52,3 @@ def tell_worker(app: Celery) -> None:
         include(app)
     else:
         app.on_after_configure.connect(include, weak=False)
-
-

@@ -31,7 +31,7 @@ class DeliveryTask(Task):
     """Runs deliveries to one handler. Every setting that our promises need is fixed here, whatever the app's are."""
 
     abstract = True
-    Request = "events_worker.requests:DeliveryRequest"
+    Request = "events_worker.tasks.requests:DeliveryRequest"
     Strategy = "events_worker.tasks:delivery_strategy"
     acks_late = True
     acks_on_failure = True
@@ -56,11 +56,10 @@ class DeliveryTask(Task):
             request.id,
             self.name,
             information.get("routing_key") or self.system.settings.default_queue,
-            request.headers,
+            request.headers,  # all of the message's, as DeliveryRequest leaves them
             args[0] if args else None,
             redelivered=bool(information.get("redelivered")),
         )
-        run.headers = run.headers | {"root_id": request.root_id, "parent_id": request.parent_id}
         parts = self._parts
         if parts is None:
             parts = self._parts = parts_of(self.system)
@@ -108,6 +107,8 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
 
     A cut connection makes the broker deliver again what is still running here.
     """
+    if consumer.pool.body_can_be_buffer:  # the pool is in this process
+        task.Request = "events_worker.tasks.requests:InProcessRequest"
     handle = default_strategy(task, app, consumer, **options)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:

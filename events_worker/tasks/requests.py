@@ -1,4 +1,4 @@
-"""What Celery does to a message behind the handler's back: revoke, terminate, expire. Buried first, then acknowledged."""
+"""What Celery does to a message behind the handler's back (revoke, terminate, expire): a dead letter first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ class DeliveryRequest(Request):
     """The request of a delivery. Overrides private methods of Celery 5.7."""
 
     _burying = False
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        # what the task sees as request.headers; Celery would pick the custom ones out for each task
+        self._request_dict["headers"] = message.headers
 
     def adopt(self, on_ack: Any, on_reject: Any) -> None:
         """Acknowledge this newer copy of the message instead: the connection of the older one is gone."""
@@ -37,7 +42,7 @@ class DeliveryRequest(Request):
             self.id,
             self.task.name,
             self.delivery_info.get("routing_key") or system.settings.default_queue,
-            {name: value for name, value in self.request_dict.items() if isinstance(value, str | int | float)},
+            self.request_dict["headers"],
             self.args[0] if self.args else None,
             redelivered=False,
         )
@@ -50,3 +55,12 @@ class DeliveryRequest(Request):
         """Acknowledge, unless the dead letter is not stored yet."""
         if not self._burying:
             super().acknowledge()
+
+
+class InProcessRequest(DeliveryRequest):
+    """For pools in the worker's own process: the body that is decoded already is not decoded again."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        self._body = message.payload
+        self._content_type = None

@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any
 
 import redis
-from celery import bootsteps
 
 from events_core import EmitError, EventSystem
 from events_core.errors import ConfigurationError
-from events_core.system import systems
 from events_worker.checks import log_findings
 from events_worker.parts import Parts, parts_of
 
@@ -22,29 +19,6 @@ logger = logging.getLogger(__name__)
 _LONGEST_WAIT = 0.5
 _PAUSE_AFTER_ERROR = 1.0
 _PRUNE_EVERY = 3600.0
-
-
-class Timekeeper(bootsteps.StartStopStep):
-    """Runs one clock for each system of the worker's app, in the main process."""
-
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, worker: Any, **options: Any) -> None:
-        super().__init__(worker, **options)
-        self._clocks: list[Clock] = []
-
-    def start(self, worker: Any) -> None:
-        """Start the clocks."""
-        self._clocks = [Clock(system) for system in systems if system.belongs_to(worker.app)]
-        for clock in self._clocks:
-            clock.start()
-
-    def stop(self, worker: Any) -> None:
-        """Stop the clocks; what they have leased is sent by another worker."""
-        for clock in self._clocks:
-            clock.stop()
-
-    terminate = stop
 
 
 class Clock(threading.Thread):

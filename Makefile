@@ -1,0 +1,57 @@
+# Each target works as the first command on a fresh clone, given Python 3.11 or newer, make and gcc.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+# Further arguments for pytest: make test ARGS="tests/unit -k retry"
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check bench test-chaos test-browser test-docker clean
+
+help:
+	@echo "make demo          a small shop with its worker, on the embedded Redis (SERVE=1: leave it running)"
+	@echo "make test          everything that a change must pass: check, then the tests"
+	@echo "make check         ruff, mypy, import-linter"
+	@echo "make bench         benchmarks beside plain Celery"
+	@echo "make test-chaos    kills workers and servers, for minutes"
+	@echo "make test-browser  opens the dashboards in a browser"
+	@echo "make test-docker   the container image and compose file"
+	@echo "make clean         deletes what make has made"
+
+setup: $(STAMP)
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "make: $(PYTHON) cannot make virtual environments (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)
+	SERVE=$(SERVE) $(BIN)/python -m examples.shop_demo
+
+test: check
+	$(PYTEST) $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+# pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
+test-chaos test-browser test-docker: test-%: $(STAMP)
+	$(PYTEST) -m $* $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

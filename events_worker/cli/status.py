@@ -1,0 +1,82 @@
+"""`events status`: what waits, and who works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from events_core import EventSystem
+from events_worker.checks.finding import shown_url
+from events_worker.checks.servers import PATIENCE
+from events_worker.cli.failing import CommandFailed
+from events_worker.cli.options import json_option, system_option
+from events_worker.cli.output import cell, console, print_json, table
+from events_worker.cli.reach import reachable_parts
+
+#: Seconds that workers have for answering a ping.
+_PING = 1.0
+
+
+@click.command()
+@system_option
+@json_option
+def status(system: EventSystem, as_json: bool) -> None:
+    """Show how many deliveries wait, are scheduled and are dead, and which workers answer."""
+    parts = reachable_parts(system)
+    counts, workers = _ask_broker(system)
+    shown: dict[str, Any] = {
+        "queues": counts,
+        "scheduled": parts.schedule.count(),
+        "dead": parts.dead_letters.count(),
+        "workers": workers,
+    }
+    if as_json:
+        print_json(shown)
+    else:
+        _print(shown)
+
+
+def _ask_broker(system: EventSystem) -> tuple[dict[str, int], list[str]]:
+    """The number of ready messages by queue, and the names of the workers that answer."""
+    system.open_embedded()
+    # Every wait is bounded; the option names are those of kombu's transports, which refuse each other's
+    driver = system.celery.connection_for_write().transport.driver_type
+    names = ("socket_timeout", "socket_connect_timeout") if driver == "redis" else ("read_timeout", "write_timeout")
+    options = dict.fromkeys(names, PATIENCE)
+    with system.celery.connection_for_write(connect_timeout=PATIENCE, transport_options=options) as connection:
+        try:
+            # not connect(), which tries again by itself
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
+            counts = {name: _ready(connection, name) for name in sorted(system.queues())}
+            answers = system.celery.control.ping(timeout=_PING, connection=connection)
+        except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
+            raise CommandFailed(
+                f"the broker {shown_url(connection.as_uri())} does not answer: "
+                f"{str(error).strip() or type(error).__name__}. Start it, or correct EVENTS_BROKER_URL"
+            ) from error
+    return counts, sorted(name for answer in answers or () for name in answer)
+
+
+def _ready(connection: Any, queue: str) -> int:
+    """Messages that wait in the queue; one that was never declared holds none."""
+    try:
+        # a channel of its own: RabbitMQ closes one on which a queue was not found
+        with connection.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors as error:
+        if str(getattr(error, "reply_code", "")) == "404":  # kombu's Redis transport gives it as a text
+            return 0
+        raise
+
+
+def _print(shown: dict[str, Any]) -> None:
+    counts = table("Waiting deliveries", "queue", "ready")
+    for name, ready in shown["queues"].items():
+        counts.add_row(cell(name), cell(ready))
+    out = console()
+    out.print(counts)
+    out.print()
+    out.print(f"scheduled: {shown['scheduled']}    dead: {shown['dead']}")
+    names = shown["workers"]
+    out.print(cell(f"workers: {', '.join(names)}" if names else "workers: none answered", "" if names else "yellow"))

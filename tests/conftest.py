@@ -1,0 +1,14 @@
+"""What all tests share; the fixtures themselves are in tests/support/fixtures.py."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+
+pytest_plugins = ["tests.support.fixtures", "tests.support.summary"]
+
+# No deadline: a slow moment of a busy machine is no bug. In CI the same examples every time.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
