@@ -17,12 +17,10 @@ _WORKER = "events_worker.app"
 
 def make_celery_app(name: str, settings: Settings) -> Celery:
     """A Celery app for the system's broker. Raises ConfigurationError when none is set."""
-    url = require_broker(settings)
-    if settings.embedded:
-        url = EmbeddedRedis(Places.of(settings.data_dir), 0).broker_url
+    url = celery_broker_url(settings)
     app = Celery(name, set_as_current=False)
     app.conf.update(
-        broker_url=with_own_transport(url),
+        broker_url=url,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(url),
@@ -35,6 +33,14 @@ def make_celery_app(name: str, settings: Settings) -> Celery:
     if settings.quorum_queues:
         app.conf.task_default_queue_type = "quorum"
     return app
+
+
+def celery_broker_url(settings: Settings) -> str:
+    """The system's broker as its Celery app names it. Raises ConfigurationError when none is set."""
+    url = require_broker(settings)
+    if settings.embedded:
+        url = EmbeddedRedis(Places.of(settings.data_dir), 0).broker_url
+    return with_own_transport(url)
 
 
 def _transport_options(url: str) -> dict[str, Any]:

@@ -79,15 +79,20 @@ class EventEmitter:
             scope.held.extend(messages)
         elif messages:
             if self._batcher is None:
-                self._batcher = Batcher(self.publish)
+                self._batcher = Batcher(self._hand_over)
+            before_publish(messages)  # here, where receivers find the caller's context, and not in the batcher's thread
             await self._batcher.publish(messages, self._timeout)
+            after_publish(messages)
         return emissions
 
     def publish(self, messages: Sequence[Message], timeout: float | None = None) -> None:
         """Hand messages to the broker, confirmed. timeout: seconds for each chunk; default EMIT_TIMEOUT."""
         before_publish(messages)
-        publish_in_chunks(self._publisher(), messages, self._timeout if timeout is None else timeout)
+        self._hand_over(messages, self._timeout if timeout is None else timeout)
         after_publish(messages)
+
+    def _hand_over(self, messages: Sequence[Message], timeout: float) -> None:
+        publish_in_chunks(self._publisher(), messages, timeout)
 
     def _prepare(self, events: Iterable[Event], scope: HandlingScope | None) -> tuple[list[Emission], list[Message]]:
         emissions: list[Emission] = []
@@ -103,8 +108,9 @@ class EventEmitter:
             raise NotAnEvent(f"{event!r:.80} is no event: emit an instance of a DomainEvent subclass")
         if isinstance(event, IntegrationEvent):
             raise BrokerNotConfigured(
-                f"To use {type(event).__name__}, message_broker argument must be specified. (It is an integration "
-                "event, which goes to a message broker; make it a DomainEvent to reach this application's handlers)"
+                f"To use {_kind_name(event)}, message_broker argument must be specified. ({type(event).__name__} is an "
+                "integration event, which goes to a message broker; make it a DomainEvent to reach this application's "
+                "handlers)"
             )
         refuse_dataclass(type(event))
         specs = self._map.route(type(event))
@@ -126,3 +132,8 @@ class EventEmitter:
         elif not self._warned_empty:
             self._warned_empty = True
             logger.warning("no handler is bound at all: name the modules that bind them in handlers=[...]")
+
+
+def _kind_name(event: IntegrationEvent) -> str:
+    """The class of ours that it derives from: NotificationEvent, ECSTEvent or IntegrationEvent."""
+    return next(base.__name__ for base in type(event).__mro__ if base.__module__ == IntegrationEvent.__module__)

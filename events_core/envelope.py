@@ -12,10 +12,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from events_core.catalog import find
-from events_core.errors import InvalidEnvelope
+from events_core.errors import EventDefinitionError, InvalidEnvelope
 from events_core.events import Event
 
 _META = {"event_id", "occurred_at"}
@@ -39,8 +39,18 @@ class Envelope:
 
     @classmethod
     def of(cls, event: Event, cause: Envelope | None = None) -> Envelope:
-        """The envelope of `event`; `cause` is that of the event being handled, if any."""
+        """The envelope of `event`; `cause` is that of the event being handled, if any.
+
+        Raises EventDefinitionError for a value that JSON cannot hold.
+        """
         event_id = str(event.event_id)
+        try:
+            data = event.__pydantic_serializer__.to_json(event, exclude=_META, by_alias=False, round_trip=True)
+        except PydanticSerializationError as error:
+            raise EventDefinitionError(
+                f"{event.event_type} {event_id} cannot be written as JSON ({error}): give the field a type that can "
+                'be; for bytes in a nested model set ser_json_bytes and val_json_bytes to "base64" there'
+            ) from error
         return cls(
             id=event_id,
             type=event.event_type,
@@ -50,7 +60,7 @@ class Envelope:
             correlation_id=event_id if cause is None else cause.correlation_id,
             causation_id=None if cause is None else cause.id,
             hops=0 if cause is None else cause.hops + 1,
-            data=event.__pydantic_serializer__.to_json(event, exclude=_META, by_alias=False, round_trip=True),
+            data=data,
         )
 
     @classmethod
@@ -105,9 +115,8 @@ class Envelope:
         cls = find(self.type, self.version)
         own = to_json({"event_id": self.id, "occurred_at": self.occurred_at})
         document = own if self.data == b"{}" else self.data[:-1] + b"," + own[1:]
-        extra: Literal["allow", "ignore"] = "allow" if cls.model_config.get("extra") == "allow" else "ignore"
         try:
-            return cls.model_validate_json(document, extra=extra, by_alias=True, by_name=True)
+            return _validated(cls, document)
         except ValidationError as error:
             raise InvalidEnvelope(
                 f"the data does not fit {self.type!r} version {self.version}: {describe(error)}"
@@ -125,6 +134,18 @@ class Envelope:
             return int(datetime.fromisoformat(self.occurred_at).timestamp() * 1000)
         except ValueError:
             return int(datetime.now(UTC).timestamp() * 1000)
+
+
+def _validated(cls: type[Event], document: bytes) -> Event:
+    # By name only, as it was written: an alias may be another field's name.
+    try:
+        return cls.model_validate_json(document, by_alias=False, by_name=True)
+    except ValidationError as error:
+        if all(problem["type"] != "extra_forbidden" for problem in error.errors(include_url=False)):
+            raise
+    # This choice holds for nested models too, so it is not the first one: it would drop what one of them allows.
+    extra: Literal["allow", "ignore"] = "allow" if cls.model_config.get("extra") == "allow" else "ignore"
+    return cls.model_validate_json(document, extra=extra, by_alias=False, by_name=True)
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

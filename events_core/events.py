@@ -45,7 +45,10 @@ class Event(BaseModel):
     would carry masked; DuplicateEventType when another class has the same type and version.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has neither bytes that are no text, nor infinity: both would be refused or lost on their way.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+    )
 
     event_type: ClassVar[str] = "Event"
     version: ClassVar[int] = 1
@@ -86,6 +89,8 @@ def _check_definition(cls: type[Event]) -> None:
         raise EventDefinitionError(f"{where}: event_type {cls.event_type!r} has blanks or pattern characters")
     if not isinstance(cls.version, int) or isinstance(cls.version, bool) or cls.version < 1:
         raise EventDefinitionError(f"{where}: version must be a whole number from 1 on, not {cls.version!r}")
+    if not cls.model_config.get("frozen"):
+        raise EventDefinitionError(f"{where}: an event is a fact and stays as it is: remove frozen=False")
     for name, field in cls.model_fields.items():
         if "pydantic.types.Secret" in repr(field.annotation):
             raise EventDefinitionError(

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from celery import Celery
 
-from events_core.celery_app import make_celery_app, tell_worker
+from events_core.celery_app import celery_broker_url, make_celery_app, tell_worker
 from events_core.containers import Container
 from events_core.embedded import EmbeddedRedis, open_embedded
 from events_core.emitter import Emission, EventEmitter
@@ -167,6 +167,18 @@ class EventSystem:
                 tell_worker(self._celery)
             return self._celery
 
+    def check_broker(self) -> None:
+        """Raise ConfigurationError when something has put another broker into the Celery app that we made.
+
+        Celery's command line takes BROKER_URL, and its configuration CELERY_BROKER_URL, over everything: emitters and
+        workers would talk to different brokers.
+        """
+        if self.owns_celery and self.celery.conf.broker_url != celery_broker_url(self.settings):
+            raise ConfigurationError(
+                f"the environment sets Celery's broker (BROKER_URL or CELERY_BROKER_URL) to another one than "
+                f"EVENTS_BROKER_URL of {self.name!r}: unset it, or make both the same"
+            )
+
     def belongs_to(self, app: Celery) -> bool:
         """Whether `app` is this system's Celery app."""
         return self._celery is app
@@ -182,6 +194,7 @@ class EventSystem:
         with self._lock:
             if self._publisher is None:
                 celery = self.celery
+                self.check_broker()
                 self.open_embedded()
                 self._publisher = publisher_for(celery, quorum_queues=self.settings.quorum_queues)
             return self._publisher

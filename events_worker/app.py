@@ -15,6 +15,7 @@ from events_core.publishing.queues import queue_declaration
 from events_core.system import systems
 from events_worker.clock import Clock
 from events_worker.intake import Intake
+from events_worker.parts import parts_of
 from events_worker.tasks import register_tasks
 
 
@@ -26,10 +27,14 @@ class Timekeeper(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         self._clocks: list[Clock] = []
+        for system in systems:
+            if system.belongs_to(worker.app):
+                system.check_broker()  # here, since what a signal's receiver raises does not stop a worker
 
     def start(self, worker: Any) -> None:
-        """Start the clocks."""
-        self._clocks = [Clock(system) for system in systems if system.belongs_to(worker.app)]
+        """Start the clocks. Raises ConfigurationError, which ends the worker, where no coordination Redis is known."""
+        # before anything is consumed: a delivery without its coordination Redis would fail, and be acknowledged
+        self._clocks = [Clock(system, parts_of(system)) for system in systems if system.belongs_to(worker.app)]
         for clock in self._clocks:
             clock.start()
 

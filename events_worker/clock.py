@@ -9,9 +9,8 @@ import time
 import redis
 
 from events_core import EmitError, EventSystem
-from events_core.errors import ConfigurationError
 from events_worker.checks import log_findings
-from events_worker.parts import Parts, parts_of
+from events_worker.parts import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -24,29 +23,26 @@ _PRUNE_EVERY = 3600.0
 class Clock(threading.Thread):
     """Moves what is due from the schedule to the broker."""
 
-    def __init__(self, system: EventSystem) -> None:
+    def __init__(self, system: EventSystem, parts: Parts) -> None:
         super().__init__(name=f"events-clock-{system.name}", daemon=True)
         self._system = system
+        self._parts = parts
         self._stopped = threading.Event()
         self._next_prune = 0.0
 
     def run(self) -> None:
-        try:
-            parts = parts_of(self._system)
-        except ConfigurationError as error:
-            logger.error("retries and dead letters cannot be kept: %s", error)
-            return
         log_findings(self._system)
         while not self._stopped.is_set():
             try:
-                wait = self.tick(parts)
+                wait = self.tick()
             except (redis.RedisError, EmitError, OSError) as error:
                 logger.warning("delayed deliveries wait: %s", error)
                 wait = _PAUSE_AFTER_ERROR
             self._stopped.wait(wait)
 
-    def tick(self, parts: Parts) -> float:
+    def tick(self) -> float:
         """Send what is due; seconds until the next look."""
+        parts = self._parts
         claim = parts.schedule.claim()
         if claim.messages:
             self._system.emitter.publish([stored.message() for stored in claim.messages.values()])

@@ -73,7 +73,7 @@ class Execution:
     def execute(self, run: Run) -> Outcome:
         """Run the delivery and settle it. Returns when the message may be acknowledged."""
         outcome = self._decode(run) or self._verify(run) or self._begin(run)
-        if outcome is None and run.redelivered and not run.isolated:
+        if outcome is None and run.suspect:
             ended = self._isolate(run)
             if ended is not None:
                 outcome, settled = ended
@@ -108,12 +108,10 @@ class Execution:
     def _begin(self, run: Run) -> Outcome | None:
         if run.ordinary or run.isolated:
             return None
-        suspect = run.redelivered
-        # a first run is not counted when it begins: delivered again, it is presumed to have begun once
-        presumed = 1 if suspect and run.number == 1 else 0
-        begun = self._settlement.insist(
-            lambda: self._ledger.begin(run.task_id, run.number, presumed=presumed, claim=suspect)
-        )
+        # A first run is not counted when it begins; delivered again, it is presumed to have begun once. It is no
+        # suspect yet: a broker that restarts calls all that it kept delivered again.
+        presumed = 1 if run.redelivered and run.number == 1 else 0
+        begun = self._settlement.insist(lambda: self._ledger.begin(run.task_id, run.number, presumed=presumed))
         if begun is None:
             return Settled()
         if isinstance(begun, Claimed):
@@ -122,6 +120,7 @@ class Execution:
         if begun.starts > MAX_STARTS:
             run.starts -= 1
             return Dead("poison", f"{MAX_STARTS} starts did not come to an end: it ends its process, or runs too long")
+        run.suspect = begun.suspect
         return None
 
     def _handle(self, run: Run) -> Outcome:

@@ -14,7 +14,7 @@ _SOONEST, _LATEST = 1.0, 30.0
 
 def held_since(run: Run) -> float:
     """When the delivery was held first, in seconds since the epoch."""
-    return float(run.headers.get("events-held-since") or run.started_at)
+    return run.time("events-held-since")
 
 
 def hold_or_bury(

@@ -47,10 +47,21 @@ class Intake(bootsteps.StartStopStep):
 
             return callback
 
+        consumer.strategies = _Strategies(consumer.strategies)
         consumer.on_unknown_task = ours(consumer.on_unknown_task, _hold)
         consumer.on_unknown_message = ours(consumer.on_unknown_message, _bury_undecodable)
         consumer.on_invalid_task = ours(consumer.on_invalid_task, _bury_undecodable)
         consumer.on_decode_error = ours(consumer.on_decode_error, _bury_undecodable)
+
+
+class _Strategies(dict[Any, Any]):
+    """What to do by task name; a name that cannot be a key is unknown (Celery would end the worker)."""
+
+    def __getitem__(self, name: Any) -> Any:
+        try:
+            return super().__getitem__(name)
+        except TypeError as error:
+            raise KeyError(name) from error
 
 
 class _Received:
@@ -89,12 +100,15 @@ def _system_of(app: Any, queue: str | None) -> EventSystem | None:
 def _hold(system: EventSystem, received: _Received, error: Any) -> None:
     """A task name that no handler here has: perhaps another worker knows it, or this one after its deploy."""
     headers = received.message.headers or {}
+    name = headers.get("task")
+    if not isinstance(name, str):
+        _bury_undecodable(system, received, error)
+        return
     try:
         payload = json.loads(received.body())[0][0]
     except (ValueError, LookupError, TypeError, UnicodeDecodeError) as undecodable:
         _bury_undecodable(system, received, undecodable)
         return
-    name = str(headers.get("task"))
     run = Run.of(str(headers.get("id") or uuid4()), name, received.queue, dict(headers), payload, redelivered=False)
     outcome = hold_or_bury(
         run, "unknown_handler", UndecodableEvent(f"no handler {name!r} is bound here"), system.settings.unknown_grace
@@ -108,7 +122,7 @@ def _bury_undecodable(system: EventSystem, received: _Received, error: Any) -> N
     described = f"content type {received.message.content_type}" + (f", {type(error).__name__}" if error else "")
     letter = DeadLetter.of(
         str(uuid4()),
-        StoredMessage(str(headers.get("task") or ""), received.queue, {}, ""),
+        StoredMessage(name if isinstance(name := headers.get("task"), str) else "", received.queue, {}, ""),
         Dead("undecodable", f"the message is no delivery ({described})", type(error).__name__ if error else ""),
         starts=0,
         first_at=time.time(),

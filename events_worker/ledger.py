@@ -35,11 +35,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = tonumber(redis.call('HGET', KEYS[1], 'until') or 0) - now
 if left > 0 then return {'busy', left} end
-local starts = redis.call('HGET', KEYS[1], 'starts') or ARGV[2]
-redis.call('HSET', KEYS[1], 'starts', starts + 1)
-if tonumber(ARGV[3]) > 0 then redis.call('HSET', KEYS[1], 'until', now + ARGV[3]) end
+local unfinished = redis.call('HGET', KEYS[1], 'starts')
+local starts = (unfinished or ARGV[2]) + 1
+redis.call('HSET', KEYS[1], 'starts', starts)
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-return {'begun', starts + 1}
+if not unfinished then return {'begun', starts} end
+redis.call('HSET', KEYS[1], 'until', now + ARGV[3])
+return {'suspect', starts}
 """
 
 _RENEW = """
@@ -59,9 +61,13 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """This copy runs the delivery. `starts` counts how often this run was begun, now included."""
+    """This copy runs the delivery. `starts` counts how often this run was begun, now included.
+
+    suspect: a start that was counted did not come to an end. It is claimed, and runs alone.
+    """
 
     starts: int
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +91,15 @@ class Ledger:
         """The delivery's hash."""
         return self._coordination.key(f"delivery:{task_id}")
 
-    def begin(self, task_id: str, run: int, *, presumed: int, claim: bool) -> Begun | Claimed | None:
+    def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Claimed | None:
         """Count one start of run number `run`; None if that run is settled already.
 
-        presumed: starts before this one that were not counted. claim: keep other copies from running it too.
+        presumed: starts before this one that were not counted.
         """
-        word, value = self._begin(
-            keys=[self.key(task_id)], args=[run, presumed, int(LEASE * 1000) if claim else 0, _KEEP]
-        )
+        word, value = self._begin(keys=[self.key(task_id)], args=[run, presumed, int(LEASE * 1000), _KEEP])
         if word == "settled":
             return None
-        return Begun(int(value)) if word == "begun" else Claimed(int(value) / 1000)
+        return Claimed(int(value) / 1000) if word == "busy" else Begun(int(value), word == "suspect")
 
     def renew(self, task_id: str) -> None:
         """Renew the claim."""

@@ -33,16 +33,37 @@ class Failure:
 def redacted(error: BaseException, envelope: Envelope | None) -> Failure:
     """`error` with every value of the event's payload replaced by ``***``."""
     values = sorted(set(_values(envelope)), key=len, reverse=True)
-    # a validation error quotes its input, which need not be a value of this event
-    text = describe(error) if isinstance(error, ValidationError) else str(error)
-    lines = traceback.format_exception(type(error), error, _from_handler(error.__traceback__))
-    if isinstance(error, ValidationError):
-        lines = [*traceback.format_tb(_from_handler(error.__traceback__)), f"{type(error).__name__}: {text}"]
+    text = _text_of(error)
+    trace = "".join(traceback.format_exception(type(error), error, _from_handler(error.__traceback__)))
+    # a validation error quotes its input, shortened, or what need not be a value of this event
+    for quoting in _validation_errors(error):
+        text = text.replace(str(quoting), describe(quoting))
+        trace = trace.replace(str(quoting), describe(quoting))
     return Failure(
         type(error).__name__,
         _without(text, values)[:_LONGEST_MESSAGE],
-        _without("".join(lines), values)[-_LONGEST_TRACEBACK:],
+        _without(trace, values)[-_LONGEST_TRACEBACK:],
     )
+
+
+def _validation_errors(error: BaseException) -> Iterator[ValidationError]:
+    """Those in the chain of causes, which the traceback shows too."""
+    pending, seen = [error], set[int]()
+    while pending:
+        here = pending.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        if isinstance(here, ValidationError):
+            yield here
+        pending.extend(filter(None, (here.__cause__, here.__context__)))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception whose text fails must not keep the delivery from being settled
+        return "(its text cannot be had)"
 
 
 def _from_handler(trace: TracebackType | None) -> TracebackType | None:

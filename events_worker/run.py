@@ -20,7 +20,7 @@ class Run:
 
     task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
     whatever started them; attempt counts those that failed. starts: begun so far, this one included.
-    isolated: this is the process of its own in which a suspect runs.
+    suspect: a start of it did not come to an end: it runs alone. isolated: this is that process of its own.
     """
 
     task_id: str
@@ -29,6 +29,7 @@ class Run:
     headers: dict[str, Any]
     payload: Any
     redelivered: bool = False
+    suspect: bool = False
     isolated: bool = False
     attempt: int = 1
     number: int = 1
@@ -65,7 +66,12 @@ class Run:
     @property
     def first_at(self) -> float:
         """When the delivery was begun first, in seconds since the epoch."""
-        return float(self.headers.get("events-first-at") or self.started_at)
+        return self.time("events-first-at")
+
+    def time(self, header: str) -> float:
+        """The time in a header, in seconds since the epoch; when this run began, where there is none."""
+        value = self.headers.get(header)
+        return float(value) if isinstance(value, int | float) else self.started_at
 
     def next_message(self, *, attempt: int, **headers: Any) -> StoredMessage:
         """The message of the delivery's next run."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -37,6 +38,8 @@ class Runner:
         try:
             with _alarm(spec.timeout):
                 result = self._callable(spec)(event)
+                if inspect.isawaitable(result):  # a plain decorator around an async function
+                    result = self._bridge.run(functools.partial(_awaited, result), spec.timeout)
         except _Alarm:
             raise _timed_out(spec) from None
         if spec.timeout is not None and time.monotonic() - started > spec.timeout:
@@ -60,12 +63,7 @@ class Runner:
             return spec.target  # type: ignore[no-any-return]
         instance = self._resolve(spec)
         if inspect.isawaitable(instance):
-            awaitable = instance
-
-            async def finish() -> Any:
-                return await awaitable
-
-            instance = self._bridge.run(finish)
+            instance = self._bridge.run(functools.partial(_awaited, instance))
         return instance.handle  # type: ignore[no-any-return]
 
     async def _acallable(self, spec: HandlerSpec) -> Callable[[Event], Any]:
@@ -78,6 +76,10 @@ class Runner:
 
     def _resolve(self, spec: HandlerSpec) -> Any:
         return spec.target() if self._container is None else self._container.resolve(spec.target)
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
 
 
 def _timed_out(spec: HandlerSpec) -> HandlerTimeout:

@@ -55,8 +55,7 @@ class MessageBuilder:
         if spec.queue is not None:
             return spec.queue
         if spec.kind == "task":
-            route = spec.target.app.amqp.router.route({"queue": spec.target.queue}, spec.name)
-            return str(route["queue"].name)
+            return _queue_of_task(spec.target)
         return self._default_queue
 
     def messages(
@@ -97,6 +96,16 @@ class MessageBuilder:
         except KeyError:
             fixed = self._fixed[spec.name] = (task_headers(spec.name), self.queue_of(spec))
             return fixed
+
+
+def _queue_of_task(task: Any) -> str:
+    """Where Celery itself would send the task: its own queue, else what the app's routes say, else the default."""
+    queue = getattr(task, "queue", None)
+    if queue is None:
+        queue = task.app.amqp.router.route({}, task.name).get("queue")
+    if queue is None:
+        raise BindError(f"{task.name}: task_routes names no queue for it; name it with queue= where the task is bound")
+    return str(getattr(queue, "name", queue))
 
 
 def task_headers(task: str) -> dict[str, Any]:

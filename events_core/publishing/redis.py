@@ -30,9 +30,7 @@ class RedisPublisher:
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "") -> None:
         # Retries of redis-py's own would send again what may have arrived, long after the deadline.
-        self._factory = redis.ConnectionPool.from_url(
-            url, retry=Retry(NoBackoff(), 0), protocol=2, lib_name=None, lib_version=None, **(options or {})
-        )
+        self._factory = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, **(options or {}))
         self._prefix = key_prefix
         self._pool: ConnectionPool[_Connection] = ConnectionPool(self._connect)
 

@@ -67,7 +67,7 @@ class Channel(stock.Channel):
             information["exchange"], information["routing_key"], message["properties"]["delivery_tag"]
             message["headers"].keys()
             self.decode_body(message["body"], message["properties"].get("body_encoding"))
-        except (ValueError, TypeError, KeyError, AttributeError, LookupError):
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             return _undecodable(item, queue)
         return dict(message)
 

@@ -61,8 +61,8 @@ def _check_handler(system: EventSystem, spec: HandlerSpec) -> Iterator[Finding]:
     if spec.timeout is not None and not spec.is_async and spec.kind != "task":
         yield Finding(
             "warning",
-            f"{spec.name} is a sync handler with timeout={spec.timeout:g}: under -P threads it cannot be ended. It keeps "
-            "its slot until it returns, and then settles as timed out. Make it async, or run it under -P prefork",
+            f"{spec.name} is a sync handler with timeout={spec.timeout:g}: under -P threads it cannot be ended. It "
+            "keeps its slot until it returns, and then settles as timed out. Make it async, or run it under -P prefork",
         )
     missing = _constructor_arguments(spec) if system.container is None else []
     if missing:

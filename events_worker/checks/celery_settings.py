@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from events_core import ConfigurationError, EventSystem
-from events_core.transport.stock import SCHEME_PREFIX
+from events_core.publishing.connect import SCHEME_PREFIX
 from events_worker.checks.finding import Finding, shown_url
 from events_worker.coordination import coordination_url
 
@@ -53,8 +53,9 @@ def _check_visibility(system: EventSystem, app: Any) -> Iterator[Finding]:
         if spec.timeout is not None and spec.timeout >= limit:
             yield Finding(
                 "warning",
-                f"{spec.name} may run for {spec.timeout:g} s, longer than the broker's visibility_timeout of {limit:g} s: "
-                "Redis would deliver it again beside the one that runs. Raise broker_transport_options' visibility_timeout",
+                f"{spec.name} may run for {spec.timeout:g} s, longer than the broker's visibility_timeout of {limit:g} "
+                "s: Redis would deliver it again beside the one that runs. Raise visibility_timeout in "
+                "broker_transport_options",
             )
 
 
@@ -87,8 +88,8 @@ def _check_given(app: Any, driver: str, address: str) -> Iterator[Finding]:
     if app.conf.broker_connection_retry_on_startup is None:
         yield Finding(
             "warning",
-            f"Celery app {app.main!r} leaves broker_connection_retry_on_startup unset: set it to True, so that a worker "
-            "waits for a broker that is not up yet",
+            f"Celery app {app.main!r} leaves broker_connection_retry_on_startup unset: set it to True, so that a "
+            "worker waits for a broker that is not up yet",
         )
 
 
@@ -96,14 +97,14 @@ def _check_given_amqp(app: Any) -> Iterator[Finding]:
     if not app.conf.broker_transport_options.get("confirm_publish"):
         yield Finding(
             "deploy",
-            f"Celery app {app.main!r} publishes its own tasks to RabbitMQ without confirms, so they can be lost unnoticed "
-            "(events are always confirmed): set broker_transport_options={'confirm_publish': True}",
+            f"Celery app {app.main!r} publishes its own tasks to RabbitMQ without confirms, so they can be lost "
+            "unnoticed (events are always confirmed): set broker_transport_options={'confirm_publish': True}",
         )
     multiplier = app.conf.worker_prefetch_multiplier
     if multiplier == 0 or multiplier > _MOST_PREFETCHED:
         yield Finding(
             "warning",
             f"Celery app {app.main!r} sets worker_prefetch_multiplier={multiplier}"
-            f"{' (no limit)' if multiplier == 0 else ''}: what waits in a worker longer than RabbitMQ's consumer_timeout "
-            f"(30 min) is delivered again. Set 1 to {_MOST_PREFETCHED}",
+            f"{' (no limit)' if multiplier == 0 else ''}: what waits in a worker longer than RabbitMQ's "
+            f"consumer_timeout (30 min) is delivered again. Set 1 to {_MOST_PREFETCHED}",
         )

@@ -40,6 +40,6 @@ def _check_flower(settings: Settings) -> Iterator[Finding]:
     elif len(password) < _SHORTEST_PASSWORD or password.lower() in {*_TRIVIAL, settings.flower_user.lower()}:
         yield Finding(
             "deploy",
-            f"EVENTS_FLOWER_PASSWORD is easy to guess: set one of at least {_SHORTEST_PASSWORD} characters, such as what "
-            "`openssl rand -hex 16` prints",
+            f"EVENTS_FLOWER_PASSWORD is easy to guess: set one of at least {_SHORTEST_PASSWORD} characters, such as "
+            "what `openssl rand -hex 16` prints",
         )

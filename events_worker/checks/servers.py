@@ -58,7 +58,7 @@ def probe(url: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
             said = client.info()
         except redis.ResponseError:
             return {}  # this user may not ask
-    return dict(said)  # type: ignore[arg-type]
+    return dict(said)
 
 
 def _check_redis(what: str, url: str, options: dict[str, Any]) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -23,17 +22,18 @@ def follow_ups(spec: HandlerSpec) -> list[type[Event]]:
 
 def _events_in(hint: Any) -> Iterator[type[Event]]:
     """The event classes in ``E``, ``E | None``, ``list[E]``, ``tuple[E, F]``, ``Iterator[list[E | F]]`` and so on."""
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+    arguments = typing.get_args(hint)
+    if not arguments and isinstance(hint, type):
         # our own bases (`-> list[Event]`) say that something follows, not what
         if issubclass(hint, Event) and hint.__module__ != Event.__module__:
             yield hint
         return
-    for argument in typing.get_args(hint):
+    for argument in arguments:
         yield from _events_in(argument)
 
 
 def circles(system: EventSystem, events: list[type[Event]]) -> dict[type[Event], list[type[Event]]]:
-    """The shortest way from an event back to itself, for each event from which there is one, that event at both ends."""
+    """For each event that leads back to itself the shortest way, with that event at both ends."""
     after = {event: [next_ for spec in system.event_map.route(event) for next_ in follow_ups(spec)] for event in events}
     return {event: way for event in events if (way := _way_back(event, after)) is not None}
 

@@ -40,14 +40,15 @@ def _shown(system: EventSystem, event: type[Event], way: list[type[Event]] | Non
         "version": event.version,
         "kind": event.kind,
         "handlers": [
-            {
-                "name": spec.name,
-                "follow_ups": [{"event_type": e.event_type, "version": e.version} for e in follow_ups(spec)],
-            }
+            {"name": spec.name, "follow_ups": [_named(after) for after in follow_ups(spec)]}
             for spec in system.event_map.route(event)
         ],
         "circular": None if way is None else [e.event_type for e in way],
     }
+
+
+def _named(event: type[Event]) -> dict[str, Any]:
+    return {"event_type": event.event_type, "version": event.version}
 
 
 def _print(system: EventSystem, shown: list[dict[str, Any]]) -> None:

@@ -53,7 +53,9 @@ class PassThrough(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take our own options out; all others become the command's argument."""
-        own, others, rest = [], [], iter(args)
+        own: list[str] = []
+        others: list[str] = []
+        rest = iter(args)
         for arg in rest:
             taken = self._taken(ctx, arg)
             (own if taken else others).append(arg)

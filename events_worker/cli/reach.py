@@ -7,7 +7,7 @@ import redis
 from events_core import EventSystem
 from events_core.settings import without_password
 from events_worker.checks.servers import probe
-from events_worker.cli.failing import CommandFailed
+from events_worker.cli.failing import CommandFailed, reason_of
 from events_worker.coordination import coordination_url
 from events_worker.parts import Parts, parts_of
 
@@ -19,7 +19,7 @@ def reachable_parts(system: EventSystem) -> Parts:
         probe(url)
     except (redis.RedisError, OSError) as error:
         raise CommandFailed(
-            f"the coordination Redis {without_password(url)} does not answer: {error}. Start it, or correct "
+            f"the coordination Redis {without_password(url)} does not answer: {reason_of(error)}. Start it, or correct "
             "EVENTS_REDIS_URL (default: EVENTS_BROKER_URL, where that is a Redis)"
         ) from error
     return parts_of(system)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from kombu.exceptions import OperationalError
 
 from events_core import EventSystem
 from events_worker.checks.finding import shown_url
 from events_worker.checks.servers import PATIENCE
-from events_worker.cli.failing import CommandFailed
+from events_worker.cli.failing import CommandFailed, reason_of
 from events_worker.cli.options import json_option, system_option
 from events_worker.cli.output import cell, console, print_json, table
 from events_worker.cli.reach import reachable_parts
@@ -46,14 +47,13 @@ def _ask_broker(system: EventSystem) -> tuple[dict[str, int], list[str]]:
     options = dict.fromkeys(names, PATIENCE)
     with system.celery.connection_for_write(connect_timeout=PATIENCE, transport_options=options) as connection:
         try:
-            # not connect(), which tries again by itself
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
             counts = {name: _ready(connection, name) for name in sorted(system.queues())}
             answers = system.celery.control.ping(timeout=_PING, connection=connection)
-        except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
             raise CommandFailed(
                 f"the broker {shown_url(connection.as_uri())} does not answer: "
-                f"{str(error).strip() or type(error).__name__}. Start it, or correct EVENTS_BROKER_URL"
+                f"{reason_of(error)}. Start it, or correct EVENTS_BROKER_URL"
             ) from error
     return counts, sorted(name for answer in answers or () for name in answer)
 

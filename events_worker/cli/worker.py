@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from events_core import EventSystem
+from events_core.celery_app import celery_broker_url
 from events_worker.cli.options import PassThrough, system_option
 
 
@@ -14,4 +15,6 @@ from events_worker.cli.options import PassThrough, system_option
 @click.argument("celery_options", nargs=-1, type=click.UNPROCESSED)
 def worker(system: EventSystem, loglevel: str, celery_options: tuple[str, ...]) -> None:
     """Run a worker. All other options are those of `celery worker`, such as -P threads -c 8 -Q mail."""
-    system.celery.worker_main(["worker", f"--loglevel={loglevel}", *celery_options])
+    # Named, because Celery would take a BROKER_URL of the environment over the system's broker.
+    broker = ["--broker", celery_broker_url(system.settings)] if system.owns_celery else []
+    system.celery.worker_main([*broker, "worker", f"--loglevel={loglevel}", *celery_options])

@@ -59,6 +59,7 @@ class DeadLetter:
     ) -> DeadLetter:
         """The dead letter of a message. raw: the undecodable body in base64."""
         envelope = None if raw is not None else message.envelope()
+        generation = message.headers.get("events-generation")
         return cls(
             id=letter_id,
             event_id=envelope.id if envelope else None,
@@ -73,7 +74,7 @@ class DeadLetter:
             starts=starts,
             first_at=first_at,
             dead_at=time.time(),
-            generation=int(message.headers.get("events-generation", 0)),
+            generation=generation if isinstance(generation, int) else 0,
             queue=message.queue,
             message=None if raw is not None else asdict(message),
             raw=raw,

@@ -1,8 +1,8 @@
 """Suspects run alone.
 
-A message that is delivered again may have ended the process it ran in, or may only have been beside one that did.
-Its next start happens in a process of its own: if that process dies, the culprit is proven; if it settles, it was
-innocent. So nothing that merely ran beside a culprit is ever counted against.
+A delivery of which a counted start did not come to an end may have ended the process it ran in, or may only have been
+beside one that did. Its next start happens in a process of its own: if that process dies, the culprit is proven; if it
+settles, it was innocent. So nothing that merely ran beside a culprit is ever counted against.
 
 ::
 

@@ -5,17 +5,18 @@ Flower: https://flower.readthedocs.io
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from events_core import ConfigurationError, EventSystem
-from events_core.transport.stock import SCHEME_PREFIX
+from events_core.publishing.connect import SCHEME_PREFIX
 
 #: Milliseconds between two saves of the history, so that SIGKILL costs no more than that.
 _SAVE_EVERY = 30_000
-_COLUMNS = "name,args,state,received,started,runtime,retries,worker,uuid"
+_COLUMNS = "name,args,state,received,runtime,retries,worker,uuid"
 
 
 def run_flower(system: EventSystem, *, address: str, port: int, options: Sequence[str] = ()) -> None:
@@ -57,7 +58,7 @@ def _password(system: EventSystem) -> str:
 
 def _flower_options(given: Sequence[str]) -> Any:
     try:
-        from flower.options import options
+        options = importlib.import_module("flower.options").options
     except ModuleNotFoundError as error:
         raise ConfigurationError("Flower is not installed: pip install 'celery-events[flower]'") from error
     for option in given:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
+from celery.exceptions import InvalidTaskError
 from celery.exceptions import Retry as CeleryRetry
 from celery.worker import state
 from celery.worker.strategy import default as default_strategy
@@ -25,6 +26,10 @@ HARD_LIMIT_GRACE = 10.0
 
 class DeadLettered(Exception):
     """What Celery and Flower are told of a delivery that became a dead letter: why, without the payload."""
+
+
+class RunAgain(Exception):
+    """What Celery and Flower are told of a delivery that is run again later."""
 
 
 class DeliveryTask(Task):
@@ -71,10 +76,9 @@ class DeliveryTask(Task):
 def _tell_celery(outcome: Outcome) -> None:
     if isinstance(outcome, Settled):
         return
-    if isinstance(outcome, Delayed | Held):
-        raise CeleryRetry(outcome.reason, when=round(outcome.seconds, 3))
-    if isinstance(outcome, Busy):
-        raise CeleryRetry("another copy is running", when=round(outcome.seconds, 3))
+    if isinstance(outcome, Delayed | Held | Busy):
+        reason = "another copy is running" if isinstance(outcome, Busy) else outcome.reason
+        raise CeleryRetry(exc=RunAgain(reason), when=round(outcome.seconds, 3))
     if isinstance(outcome, Dead):
         raise DeadLettered(": ".join(filter(None, (outcome.reason, outcome.error_type))))
 
@@ -106,18 +110,33 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
     """Celery's strategy; a message whose earlier copy still runs in this process is acknowledged along with it.
 
     A cut connection makes the broker deliver again what is still running here.
+    The callback raises InvalidTaskError for what is no delivery; anything else raised there would end the worker.
     """
     if consumer.pool.body_can_be_buffer:  # the pool is in this process
         task.Request = "events_worker.tasks.requests:InProcessRequest"
     handle = default_strategy(task, app, consumer, **options)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
+        _refuse_malformed(message)
         if (message.delivery_info or {}).get("redelivered"):
             running = state.requests.get(message.headers.get("id"))
-            if running is not None and running in state.active_requests and not running.acknowledged:
-                running.adopt(ack, reject)
+            if running is not None and running in state.active_requests and running.adopt(ack, reject):
                 logger.info("%s[%s] still runs here: acknowledged when that has settled", task.name, running.id)
                 return None
         return handle(message, body, ack, reject, callbacks, **more)
 
     return on_message
+
+
+def _refuse_malformed(message: Any) -> None:
+    """Raise InvalidTaskError where Celery would stumble over the message. Its body is decoded once in all."""
+    headers, body = message.headers, message.payload
+    if not (isinstance(body, list) and len(body) == 3 and isinstance(body[0], list) and body[1] == {}):
+        raise InvalidTaskError("the body is not [[envelope], {}, embed]")
+    if not isinstance(body[2], dict | None):
+        raise InvalidTaskError("the embed in the body is no object")
+    if not isinstance(headers.get("id"), str):
+        raise InvalidTaskError("the header id is missing")
+    limits = headers.get("timelimit")
+    if limits and not (isinstance(limits, list | tuple) and len(limits) == 2):
+        raise InvalidTaskError("the header timelimit is not a pair")

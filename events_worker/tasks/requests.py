@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from celery.worker.request import Request
@@ -10,6 +11,9 @@ from events_worker.burial import undertaker
 from events_worker.outcome import Dead
 from events_worker.parts import parts_of
 from events_worker.run import Run
+
+#: Pool threads acknowledge, the main thread adopts: one message must not be acknowledged twice, or never.
+_acknowledging = threading.RLock()
 
 
 class DeliveryRequest(Request):
@@ -22,10 +26,22 @@ class DeliveryRequest(Request):
         # what the task sees as request.headers; Celery would pick the custom ones out for each task
         self._request_dict["headers"] = message.headers
 
-    def adopt(self, on_ack: Any, on_reject: Any) -> None:
-        """Acknowledge this newer copy of the message instead: the connection of the older one is gone."""
-        self._on_ack = on_ack
-        self._on_reject = on_reject
+    def adopt(self, on_ack: Any, on_reject: Any) -> bool:
+        """Acknowledge this newer copy of the message instead: the connection of the older one is gone.
+
+        False if the older one has just been acknowledged.
+        """
+        with _acknowledging:
+            if self.acknowledged:
+                return False
+            self._on_ack = on_ack
+            self._on_reject = on_reject
+            return True
+
+    def info(self, safe: bool = True) -> dict[str, Any]:
+        """What `celery inspect active` shows: the type and id of the event, whether or not the payload is asked for."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         self._burying = True
@@ -54,7 +70,8 @@ class DeliveryRequest(Request):
     def acknowledge(self) -> None:
         """Acknowledge, unless the dead letter is not stored yet."""
         if not self._burying:
-            super().acknowledge()
+            with _acknowledging:
+                super().acknowledge()
 
 
 class InProcessRequest(DeliveryRequest):

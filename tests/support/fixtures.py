@@ -35,7 +35,9 @@ def _end_processes() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.RedisServer | servers.GivenRedis]:
     """The Redis of the run. To be neither killed nor restarted: see own_redis_server."""
+    mark = processes.started_so_far()  # a test may ask for it while it runs, by broker_url
     server = servers.shared_redis()
+    processes.keep_since(mark)
     yield server
     server.close()
 
@@ -43,7 +45,9 @@ def redis_server() -> Iterator[servers.RedisServer | servers.GivenRedis]:
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> Iterator[servers.RabbitServer | servers.GivenRabbit]:
     """The RabbitMQ of the run. To be neither killed nor restarted: see own_rabbitmq_server."""
+    mark = processes.started_so_far()  # a test may ask for it while it runs, by broker_url
     server = servers.shared_rabbitmq()
+    processes.keep_since(mark)
     yield server
     server.close()
 

@@ -20,6 +20,7 @@ TAIL = 4000  # characters of a log that an error shows
 READY = r"\bready\.\s*$"
 
 _started: list[Process] = []
+_lasting: list[Process] = []  # servers that many tests share
 _numbers = itertools.count(1)
 
 
@@ -205,9 +206,18 @@ def end_since(mark: int = 0) -> None:
     del _started[mark:]
 
 
+def keep_since(mark: int) -> None:
+    """What was started after the mark outlives the test that happens to be running."""
+    _lasting.extend(_started[mark:])
+    del _started[mark:]
+
+
 def _end_all_of(owner: int) -> None:
     if os.getpid() == owner:  # a test may fork: its child must not end our servers
-        end_since()
+        keep_since(0)
+        for process in _lasting:
+            process.kill9()
+            process.log_path.unlink(missing_ok=True)
 
 
 atexit.register(_end_all_of, os.getpid())
