@@ -1,0 +1,100 @@
+"""`make demo`, as its user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from events_core.embedded import is_running
+from tests.support.processes import Process, child_env, start_python
+
+DONE = "demo: 300 emitted, 1498 deliveries: 1497 done, 1 dead, 0 lost"
+
+
+def start_demo(folder: Path, **env: str) -> Process:
+    return start_python("-m", "examples.shop_demo", cwd=folder, name="the demo", env=env)
+
+
+def children_of(demo: Process) -> list[psutil.Process]:
+    return psutil.Process(demo.pid).children(recursive=True)
+
+
+def assert_all_ended(folder: Path, children: list[psutil.Process]) -> None:
+    assert children
+    assert not any(child.is_running() for child in children)
+    assert not is_running(folder / ".demo" / "redis")
+
+
+def test_every_delivery_is_accounted_for(tmp_path: Path) -> None:
+    # A broker from elsewhere must not be used.
+    demo = start_demo(tmp_path, EVENTS_BROKER_URL="redis://127.0.0.1:1/0")
+    assert demo.wait(timeout=120) == 0, demo.log
+    lines = demo.log.splitlines()
+    assert lines[-1] == DONE
+    assert len(lines) < 60, "a log that is no terminal is redrawn"
+    assert "\x1b" not in demo.log
+    assert re.search(r"^retried +30$", demo.log, re.MULTILINE)
+    assert re.search(r"p50 [\d.]+ ms, p99 [\d.]+ ms$", demo.log, re.MULTILINE)
+
+    command = next(line.strip() for line in lines if "dead list" in line)
+    shown = subprocess.run(
+        f"{command} --json", shell=True, cwd=tmp_path, env=child_env(), capture_output=True, text=True, check=True
+    )
+    [letter] = json.loads(shown.stdout)
+    assert letter["handler"] == "examples.shop.handlers.charge"
+    assert letter["reason"] == "gave_up"
+    assert not is_running(tmp_path / ".demo" / "redis")
+
+
+def test_serve_leaves_everything_running_until_ctrl_c(tmp_path: Path) -> None:
+    pytest.importorskip("flower")
+    demo = start_demo(tmp_path, SERVE="1")
+    demo.wait_for_log(r"^Ctrl-C ends them", timeout=120)
+    assert DONE in demo.log.splitlines()
+    shop = demo.wait_for_log(r"^shop +(http://[\d.:]+)/")[1]
+    flower = demo.wait_for_log(r"^Flower (\S+) \(user (\S+), password (\S+)\)")
+    order = {"sku": "tea", "quantity": 1, "email": "ada@example.com", "card_token": "tok_visa"}
+    assert httpx.post(f"{shop}/orders", json=order).status_code == 202
+    assert httpx.get(flower[1]).status_code == 401
+    assert httpx.get(flower[1], auth=(flower[2], flower[3])).status_code == 200
+
+    children = children_of(demo)
+    demo.signal(signal.SIGINT)
+    assert demo.wait() == 0
+    assert_all_ended(tmp_path, children)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_ends_its_processes(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    demo = start_demo(tmp_path)
+    demo.wait_for_log(r"^\d+ of 300 orders sent", timeout=60)
+    children = children_of(demo)
+    demo.signal(number)
+    assert demo.wait() == code
+    assert_all_ended(tmp_path, children)
+
+
+def test_a_failed_start_shows_why(tmp_path: Path) -> None:
+    (tmp_path / "uvicorn.py").write_text("raise RuntimeError('no web today')\n")
+    demo = start_demo(tmp_path)
+    assert demo.wait(timeout=60) == 1
+    assert "the shop has ended (exit code 1)" in demo.log
+    assert "no web today" in demo.log
+    assert not is_running(tmp_path / ".demo" / "redis")
+
+
+def test_two_demos_do_not_disturb_each_other(tmp_path: Path) -> None:
+    first = start_demo(tmp_path)
+    first.wait_for_log(r"^starting")
+    second = start_demo(tmp_path)
+    assert second.wait() == 1
+    assert "another demo runs in" in second.log
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 143
