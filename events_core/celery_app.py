@@ -8,6 +8,7 @@ from celery import Celery
 
 from events_core.embedded import EmbeddedRedis
 from events_core.embedded.places import Places
+from events_core.publishing.queues import new_queue
 from events_core.settings import Settings, broker_kind, require_broker
 from events_core.transport.stock import with_own_transport
 
@@ -32,6 +33,8 @@ def make_celery_app(name: str, settings: Settings) -> Celery:
     )
     if settings.quorum_queues:
         app.conf.task_default_queue_type = "quorum"
+        # Celery would make the default queue by itself, without our delivery limit
+        app.conf.task_queues = [new_queue(settings.default_queue, quorum=True)]
     return app
 
 

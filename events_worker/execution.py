@@ -19,7 +19,7 @@ from events_core.ids import DerivedIds
 from events_core.publishing.messages import Message
 from events_core.scope import HandlingScope, handling
 from events_worker.holding import hold_or_bury
-from events_worker.ledger import Claimed, Ledger
+from events_worker.ledger import Begun, Claimed, Ledger, Suspect
 from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
 from events_worker.redaction import redacted
 from events_worker.retries import MAX_STARTS, after_failure
@@ -72,13 +72,19 @@ class Execution:
 
     def execute(self, run: Run) -> Outcome:
         """Run the delivery and settle it. Returns when the message may be acknowledged."""
-        outcome = self._decode(run) or self._verify(run) or self._begin(run)
-        if outcome is None and run.suspect:
+        outcome = self._decode(run) or self._verify(run)
+        if outcome is None:
+            outcome = self._begin(run)
+        else:
+            run.starts -= 1  # its handler is not begun
+        if outcome is None and run.suspect and not run.isolated:
             ended = self._isolate(run)
             if ended is not None:
                 outcome, settled = ended
                 if settled:
                     return outcome
+            else:
+                outcome = self.begin_alone(run)
         return self._settlement.settle(run, outcome or self._handle(run))
 
     def _decode(self, run: Run) -> Outcome | None:
@@ -112,15 +118,28 @@ class Execution:
         # suspect yet: a broker that restarts calls all that it kept delivered again.
         presumed = 1 if run.redelivered and run.number == 1 else 0
         begun = self._settlement.insist(lambda: self._ledger.begin(run.task_id, run.number, presumed=presumed))
+        if isinstance(begun, Suspect):
+            run.suspect = True
+            run.starts += begun.unfinished
+            if begun.unfinished >= MAX_STARTS:
+                run.starts -= 1
+                return Dead(
+                    "poison", f"{MAX_STARTS} starts did not come to an end: it ends its process, or is too long"
+                )
+            return None
+        return self._begun(run, begun)
+
+    def begin_alone(self, run: Run) -> Outcome | None:
+        """Count and claim the start of a suspect, by who runs it."""
+        return self._begun(run, self._settlement.insist(lambda: self._ledger.begin_alone(run.task_id, run.number)))
+
+    def _begun(self, run: Run, begun: Begun | Claimed | None) -> Outcome | None:
         if begun is None:
             return Settled()
         if isinstance(begun, Claimed):
             return Busy(begun.seconds + _BUSY_MARGIN)
-        run.starts += begun.starts - 1
-        if begun.starts > MAX_STARTS:
-            run.starts -= 1
-            return Dead("poison", f"{MAX_STARTS} starts did not come to an end: it ends its process, or runs too long")
-        run.suspect = begun.suspect
+        if not run.suspect:
+            run.starts += begun.starts - 1
         return None
 
     def _handle(self, run: Run) -> Outcome:
@@ -142,7 +161,7 @@ class Execution:
                     self._emit_returned(run.spec, returned)
         except BaseException as error:
             failure = redacted(error, run.envelope)
-            return after_failure(error, failure, run.spec.retry, run.attempt)
+            return after_failure(error, failure, run.spec.retry, attempt=run.attempt, starts=run.starts)
         run.follow_ups = scope.held
         return Done()
 

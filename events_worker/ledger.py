@@ -28,7 +28,7 @@ if fresh then
 end
 """
 
-_BEGIN = """
+_LOOK = """
 local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or 0)
 if settled >= tonumber(ARGV[1]) then return {'settled', 0} end
 local time = redis.call('TIME')
@@ -36,13 +36,27 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = tonumber(redis.call('HGET', KEYS[1], 'until') or 0) - now
 if left > 0 then return {'busy', left} end
 local unfinished = redis.call('HGET', KEYS[1], 'starts')
-local starts = (unfinished or ARGV[2]) + 1
-redis.call('HSET', KEYS[1], 'starts', starts)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-if not unfinished then return {'begun', starts} end
-redis.call('HSET', KEYS[1], 'until', now + ARGV[3])
-return {'suspect', starts}
 """
+
+# A suspect's next start is counted by who runs it alone: the worker that hands it over may die before that.
+_BEGIN = (
+    _LOOK
+    + """
+if unfinished then return {'suspect', unfinished} end
+redis.call('HSET', KEYS[1], 'starts', ARGV[2] + 1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return {'begun', ARGV[2] + 1}
+"""
+)
+
+_BEGIN_ALONE = (
+    _LOOK
+    + """
+redis.call('HSET', KEYS[1], 'starts', (unfinished or 0) + 1, 'until', now + ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return {'begun', (unfinished or 0) + 1}
+"""
+)
 
 _RENEW = """
 if redis.call('HEXISTS', KEYS[1], 'until') == 0 then return 0 end
@@ -61,13 +75,16 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """This copy runs the delivery. `starts` counts how often this run was begun, now included.
-
-    suspect: a start that was counted did not come to an end. It is claimed, and runs alone.
-    """
+    """This copy runs the delivery. `starts` counts how often this run was begun, now included."""
 
     starts: int
-    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """So many starts of this run did not come to an end: the next one happens alone."""
+
+    unfinished: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,7 @@ class Ledger:
     def __init__(self, coordination: Coordination) -> None:
         self._coordination = coordination
         self._begin = coordination.script(_BEGIN)
+        self._begin_alone = coordination.script(_BEGIN_ALONE)
         self._renew = coordination.script(_RENEW)
         self._withdraw = coordination.script(_WITHDRAW)
         self._settle = coordination.script(SETTLE + "return fresh and 1 or 0")
@@ -91,15 +109,18 @@ class Ledger:
         """The delivery's hash."""
         return self._coordination.key(f"delivery:{task_id}")
 
-    def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Claimed | None:
-        """Count one start of run number `run`; None if that run is settled already.
+    def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Suspect | Claimed | None:
+        """Count one start of run number `run`, unless it is a suspect's; None if that run is settled already.
 
         presumed: starts before this one that were not counted.
         """
-        word, value = self._begin(keys=[self.key(task_id)], args=[run, presumed, int(LEASE * 1000), _KEEP])
-        if word == "settled":
-            return None
-        return Claimed(int(value) / 1000) if word == "busy" else Begun(int(value), word == "suspect")
+        word, value = self._begin(keys=[self.key(task_id)], args=[run, presumed, _KEEP])
+        return Suspect(int(value)) if word == "suspect" else _read(word, value)
+
+    def begin_alone(self, task_id: str, run: int) -> Begun | Claimed | None:
+        """Count and claim one start of a suspect's run; None if that run is settled already."""
+        word, value = self._begin_alone(keys=[self.key(task_id)], args=[run, int(LEASE * 1000), _KEEP])
+        return _read(word, value)
 
     def renew(self, task_id: str) -> None:
         """Renew the claim."""
@@ -117,3 +138,9 @@ class Ledger:
     def settle_args(task_id: str, run: int) -> list[object]:
         """The first arguments of a script that begins with `SETTLE`."""
         return [task_id, run, _KEEP]
+
+
+def _read(word: str, value: str) -> Begun | Claimed | None:
+    if word == "settled":
+        return None
+    return Begun(int(value)) if word == "begun" else Claimed(int(value) / 1000)

@@ -16,14 +16,16 @@ class HandlerTimeout(Exception):
     """A handler ran longer than its `timeout`."""
 
 
-def after_failure(error: BaseException, failure: Failure, retry: Retry | None, attempt: int) -> Delayed | Dead:
-    """The outcome of attempt number `attempt`, which failed with `error`."""
+def after_failure(
+    error: BaseException, failure: Failure, retry: Retry | None, *, attempt: int, starts: int
+) -> Delayed | Dead:
+    """The outcome of attempt number `attempt`, which failed with `error`. starts: those of all attempts so far."""
     if isinstance(error, RetryLater):
         return Delayed(error.seconds, attempt, "RetryLater")
     if isinstance(error, GiveUp):
         return _dead("gave_up", failure)
     if isinstance(error, _DANGEROUS):
-        return _after_dangerous(failure, retry, attempt)
+        return _after_dangerous(failure, retry, attempt, starts)
     if retry is None or attempt >= retry.max_attempts:
         return _dead("exhausted", failure)
     if not retry.retries(error):
@@ -31,11 +33,12 @@ def after_failure(error: BaseException, failure: Failure, retry: Retry | None, a
     return Delayed(retry.delay(attempt), attempt + 1, failure.type)
 
 
-def _after_dangerous(failure: Failure, retry: Retry | None, attempt: int) -> Delayed | Dead:
+def _after_dangerous(failure: Failure, retry: Retry | None, attempt: int, starts: int) -> Delayed | Dead:
     """An ordinary failure whatever `Retry.on` says, but never more than three starts."""
-    most = MAX_STARTS if retry is None else min(MAX_STARTS, retry.max_attempts)
-    if retry is None or attempt >= most:
-        return _dead("poison" if attempt >= MAX_STARTS else "exhausted", failure)
+    if starts >= MAX_STARTS:
+        return _dead("poison", failure)
+    if retry is None or attempt >= retry.max_attempts:
+        return _dead("exhausted", failure)
     return Delayed(retry.delay(attempt), attempt + 1, failure.type)
 
 

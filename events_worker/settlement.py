@@ -51,7 +51,8 @@ class Settlement:
             message = run.next_message(attempt=outcome.attempt)
             self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Held):
-            message = run.message({"events-run": run.number + 1, "events-held-since": held_since(run)})
+            times = {"events-first-at": run.first_at, "events-held-since": held_since(run)}
+            message = run.message({"events-run": run.number + 1, **times})
             self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Busy):
             message = run.message()

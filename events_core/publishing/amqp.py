@@ -16,6 +16,7 @@ import kombu
 
 from events_core.errors import EmitError
 from events_core.publishing.base import Deadline, unsent
+from events_core.publishing.cork import corked
 from events_core.publishing.messages import Message
 from events_core.publishing.pool import ConnectionPool
 
@@ -37,17 +38,20 @@ class AMQPPublisher:
         self._pool: ConnectionPool[_Connection] = ConnectionPool(self._connect)
 
     def _connect(self, deadline: Deadline) -> _Connection:
+        reason: Exception | None = None
         while True:
             try:
                 return _Connection(self._template, deadline)
-            except amqp.AccessRefused:
-                raise
+            except (amqp.AccessRefused, amqp.NotAllowed):
+                raise  # another attempt would be refused too
             except _ERRORS as error:
-                try:
-                    pause = min(_RECONNECT_AFTER, deadline.remaining())
-                except TimeoutError:
-                    raise error from None
-                time.sleep(pause)
+                # what it said before says more than that the time is over
+                reason = reason if reason and isinstance(error, TimeoutError) else error
+            try:
+                pause = min(_RECONNECT_AFTER, deadline.remaining())
+            except TimeoutError:
+                raise reason from None
+            time.sleep(pause)
 
     def publish(self, messages: Sequence[Message], timeout: float) -> None:
         """See `Publisher.publish`."""
@@ -175,14 +179,15 @@ class _Connection:
         self._batch = batch
         sock, channel = self._amqp.transport.sock, self._channel
         try:
-            while batch.to_send:
-                index = batch.to_send[0]
-                message = batch.messages[index]
-                sock.settimeout(deadline.remaining())
-                self._published += 1
-                batch.pending[self._published] = index
-                del batch.to_send[0]
-                channel.basic_publish(_amqp_message(message), "", message.delivery.queue, mandatory=True)
+            with corked(sock):
+                while batch.to_send:
+                    index = batch.to_send[0]
+                    message = batch.messages[index]
+                    sock.settimeout(deadline.remaining())
+                    self._published += 1
+                    batch.pending[self._published] = index
+                    del batch.to_send[0]
+                    channel.basic_publish(_amqp_message(message), "", message.delivery.queue, mandatory=True)
             while batch.pending:
                 self._amqp.drain_events(timeout=deadline.remaining())
         finally:

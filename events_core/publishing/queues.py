@@ -15,7 +15,12 @@ def queue_declaration(app: Celery, name: str, *, quorum: bool) -> Queue:
     queues = app.amqp.queues
     if name in queues:
         return queues[name]
-    arguments = {"x-queue-type": "quorum", "x-delivery-limit": _NO_DELIVERY_LIMIT} if quorum else None
-    queue = Queue(name, routing_key=name, durable=True, queue_arguments=arguments)
+    queue = new_queue(name, quorum=quorum)
     queues.add(queue)
     return queue
+
+
+def new_queue(name: str, *, quorum: bool) -> Queue:
+    """A durable queue of our own."""
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": _NO_DELIVERY_LIMIT} if quorum else None
+    return Queue(name, routing_key=name, durable=True, queue_arguments=arguments)

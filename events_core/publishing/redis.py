@@ -35,17 +35,20 @@ class RedisPublisher:
         self._pool: ConnectionPool[_Connection] = ConnectionPool(self._connect)
 
     def _connect(self, deadline: Deadline) -> _Connection:
+        reason: Exception | None = None
         while True:
             try:
                 return _Connection(self._factory, deadline)
-            except redis.ConnectionError as error:
-                if isinstance(error, redis.AuthenticationError):
-                    raise
-                try:
-                    pause = min(_RECONNECT_AFTER, deadline.remaining())
-                except TimeoutError:
-                    raise error from None
-                time.sleep(pause)
+            except redis.AuthenticationError:
+                raise  # another attempt would be refused too
+            except (redis.ConnectionError, redis.TimeoutError, TimeoutError) as error:
+                # what it said before says more than that the time is over
+                reason = reason if reason and not isinstance(error, redis.ConnectionError) else error
+            try:
+                pause = min(_RECONNECT_AFTER, deadline.remaining())
+            except TimeoutError:
+                raise reason from None
+            time.sleep(pause)
 
     def publish(self, messages: Sequence[Message], timeout: float) -> None:
         """See `Publisher.publish`."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
+from celery import Celery
+from celery.bin.celery import celery
 
 from events_core import EventSystem
 from events_core.celery_app import celery_broker_url
@@ -17,4 +21,10 @@ def worker(system: EventSystem, loglevel: str, celery_options: tuple[str, ...]) 
     """Run a worker. All other options are those of `celery worker`, such as -P threads -c 8 -Q mail."""
     # Named, because Celery would take a BROKER_URL of the environment over the system's broker.
     broker = ["--broker", celery_broker_url(system.settings)] if system.owns_celery else []
-    system.celery.worker_main([*broker, "worker", f"--loglevel={loglevel}", *celery_options])
+    sys.exit(_celery(system.celery, [*broker, "worker", f"--loglevel={loglevel}", *celery_options]))
+
+
+def _celery(app: Celery, arguments: list[str]) -> int | None:
+    """As `Celery.worker_main`, which drops the exit code, so that a worker that failed would seem to have done well."""
+    celery.params[0].default = app
+    return celery.main(args=arguments, standalone_mode=False)  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a run may take beyond its handler's timeout: loading the application, settling.
+#: Seconds a run may take beyond its handler's timeout: loading the application, settling. Below HARD_LIMIT_GRACE.
 _GRACE = 10.0
 #: How often a run whose process could not be made, or was lost without a word, is tried again here.
 _TRIES = 3
@@ -71,7 +71,7 @@ class Isolation:
             wire.send(ours, wire.pack_run(run))
             answer = self._await_answer(ours, run, timeout)
         if "outcome" in answer:
-            return wire.unpack_outcome(answer), True
+            return wire.unpack_outcome(answer), bool(answer["settled"])
         return Dead("poison", f"the process of its own that it ran in ended: {_describe(answer['status'])}"), False
 
     def _await_answer(self, ours: socket.socket, run: Run, timeout: float | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from events_core import EventSystem
 from events_worker.isolation import wire
+from events_worker.parts import parts_of
 from events_worker.run import Run
 
 #: Milliseconds between two looks at the run's process.
@@ -22,6 +23,10 @@ def watch(system: EventSystem, connection: socket.socket) -> None:
     """Run what the worker sends, in a process of its own, until that or the worker ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     run = wire.unpack_run(wire.receive(connection))
+    outcome = parts_of(system).execution.begin_alone(run)
+    if outcome is not None:
+        wire.send(connection, wire.pack_outcome(outcome, settled=False))
+        return
     child = os.fork()
     if child == 0:
         _run(system, run, connection)
@@ -46,8 +51,6 @@ def _report(connection: socket.socket, status: int) -> None:
 
 def _withdraw(system: EventSystem, run: Run, child: int) -> None:
     """The worker is gone, or will wait no longer: end the run; its start does not count unless it has settled."""
-    from events_worker.parts import parts_of
-
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     parts_of(system).ledger.withdraw(run.task_id, run.number)
@@ -55,14 +58,13 @@ def _withdraw(system: EventSystem, run: Run, child: int) -> None:
 
 def _run(system: EventSystem, run: Run, connection: socket.socket) -> NoReturn:
     from events_worker.app import announce_process
-    from events_worker.parts import parts_of
 
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         announce_process()
         outcome = parts_of(system).execution.execute(run)
-        wire.send(connection, wire.pack_outcome(outcome))
+        wire.send(connection, wire.pack_outcome(outcome, settled=True))
         status = 0
     except BaseException:
         traceback.print_exc()

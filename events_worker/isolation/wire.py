@@ -13,7 +13,10 @@ from events_worker.run import Run
 
 _LENGTH = struct.Struct(">I")
 _OUTCOMES: dict[str, type[Any]] = {cls.__name__: cls for cls in (Done, Delayed, Held, Busy, Settled, Dead)}
-_SENT = ("task_id", "task", "queue", "headers", "payload", "redelivered", "attempt", "number", "starts", "started_at")
+_SENT = (
+    "task_id", "task", "queue", "headers", "payload", "redelivered", "suspect", "attempt", "number", "starts",
+    "started_at",
+)  # fmt: skip
 
 
 def send(connection: socket.socket, value: Any) -> None:
@@ -47,9 +50,9 @@ def unpack_run(value: dict[str, Any]) -> Run:
     return Run(**value, isolated=True)
 
 
-def pack_outcome(outcome: Outcome) -> dict[str, Any]:
-    """An outcome."""
-    return {"outcome": type(outcome).__name__, "values": asdict(outcome)}
+def pack_outcome(outcome: Outcome, *, settled: bool) -> dict[str, Any]:
+    """An outcome, and whether it is settled."""
+    return {"outcome": type(outcome).__name__, "values": asdict(outcome), "settled": settled}
 
 
 def unpack_outcome(value: dict[str, Any]) -> Outcome:

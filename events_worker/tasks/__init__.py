@@ -21,7 +21,8 @@ from events_worker.run import Run
 logger = logging.getLogger(__name__)
 
 #: Seconds after a sync handler's own timeout at which a prefork child that is stuck in C code is killed.
-HARD_LIMIT_GRACE = 10.0
+#: More than a suspect's process of its own is given: killed before that, the child that waits for it proves nothing.
+HARD_LIMIT_GRACE = 30.0
 
 
 class DeadLettered(Exception):

@@ -44,8 +44,10 @@ class Attack:
     kills: int = 0
     fallen: list[str] = field(default_factory=list)
 
-    def system(self, monkeypatch: pytest.MonkeyPatch) -> EventSystem:
-        """The application's EventSystem, in this process: to emit, and to look at its dead letters."""
+    def system(
+        self, monkeypatch: pytest.MonkeyPatch, only: tuple[str, ...] = ("first", "second", "poisoned")
+    ) -> EventSystem:
+        """The application's EventSystem, in this process: to emit to some handlers, and to look at its dead letters."""
         for name, value in self.env.items():
             monkeypatch.setenv(name, value)
         from tests.chaos import app
@@ -53,6 +55,8 @@ class Attack:
         monkeypatch.setattr(app, "record", self.record)
         system = EventSystem(self.env["CHAOS_SYSTEM"])
         for spec in app.events.event_map.handlers:
+            if spec.name.rsplit(".", 1)[-1] not in only:
+                continue
             event = app.Poisoned if spec.name.endswith("poisoned") else app.Happened
             system.bind(event, spec.target)
         return system
