@@ -1,0 +1,180 @@
+"""emit on Redis: what is confirmed, what it refuses, and its restarts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from events_core import DomainEvent, EmitError, EventSystem
+from tests.support.broker_queues import envelopes, take_all
+from tests.support.servers import RedisServer
+
+
+class First(DomainEvent, event_type="redis.first"):
+    number: int = 0
+
+
+class Second(DomainEvent, event_type="redis.second"):
+    number: int = 0
+
+
+def handle(event: DomainEvent) -> None: ...
+
+
+def make(name: str, url: str, **settings: Any) -> EventSystem:
+    """First goes to the queue `{name}.first`, Second to `{name}.second`."""
+    events = EventSystem(name, broker_url=url, **settings)
+    events.bind(First, handle, name="first", queue=f"{name}.first")
+    events.bind(Second, handle, name="second", queue=f"{name}.second")
+    return events
+
+
+@pytest.fixture
+def events(redis_url: str, system_name: str) -> Iterator[EventSystem]:
+    events = make(system_name, redis_url)
+    yield events
+    events.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+def numbers(url: str, queue: str) -> list[int]:
+    return [envelope["data"]["number"] for envelope in envelopes(url, queue)]
+
+
+def commands(client: redis.Redis) -> dict[str, int]:
+    stats: dict[str, Any] = client.info("commandstats")
+    return {name.removeprefix("cmdstat_"): value["calls"] for name, value in stats.items()}
+
+
+class TestPartialConfirmation:
+    def test_one_queue_that_redis_refuses(self, events: EventSystem, client: redis.Redis, redis_url: str) -> None:
+        """Promise 1: a key of another type holds the place of one queue; what went to the other is confirmed."""
+        name = events.name
+        client.set(f"{name}.second", "no list")
+        batch = [First(number=1), Second(number=2), First(number=3), Second(number=4)]
+        with pytest.raises(EmitError, match=r"Redis refused: .*wrong kind") as caught:
+            events.emit_many(batch)
+        assert [delivery.handler for delivery in caught.value.confirmed] == ["first", "first"]
+        assert [delivery.handler for delivery in caught.value.unsent] == ["second", "second"]
+        assert caught.value.uncertain == []
+        assert numbers(redis_url, f"{name}.first") == [1, 3]
+        client.delete(f"{name}.second")
+        events.emit_many(batch)
+        assert numbers(redis_url, f"{name}.second") == [2, 4]
+
+    def test_the_connection_is_in_order_after_a_refusal(
+        self, events: EventSystem, client: redis.Redis, redis_url: str
+    ) -> None:
+        """All replies were read: the next emit does not take an old reply for its own."""
+        client.set(f"{events.name}.first", "no list")
+        with pytest.raises(EmitError):
+            events.emit_many([First(), Second()])
+        events.emit(Second(number=5))
+        assert numbers(redis_url, f"{events.name}.second") == [0, 5]
+        with pytest.raises(EmitError):
+            events.emit(First())
+
+    def test_chunks_before_the_failing_one_are_confirmed_and_those_after_unsent(
+        self, events: EventSystem, client: redis.Redis, redis_url: str
+    ) -> None:
+        """Promise 1 for more than 1,000 deliveries: each is listed once, in one of the three."""
+        client.set(f"{events.name}.second", "no list")
+        batch = [First(number=number) for number in range(1000)]
+        batch_two = [*(First(number=number) for number in range(1000, 1400)), *(Second() for _ in range(600))]
+        batch_three = [First(number=number) for number in range(1400, 1900)]
+        with pytest.raises(EmitError) as caught:
+            events.emit_many([*batch, *batch_two, *batch_three])
+        error = caught.value
+        assert (len(error.confirmed), len(error.uncertain), len(error.unsent)) == (1400, 0, 1100)
+        assert len({delivery.task_id for delivery in error.confirmed + error.unsent}) == 2500
+        assert [delivery.handler for delivery in error.unsent] == ["second"] * 600 + ["first"] * 500
+        assert numbers(redis_url, f"{events.name}.first") == list(range(1400))
+
+    def test_a_full_redis(self, own_redis_server: RedisServer, system_name: str) -> None:
+        """noeviction and no memory left: refused, unsent, and told in Redis's words; with memory it goes on."""
+        events = make(system_name, own_redis_server.url())
+        with own_redis_server.client() as client:
+            client.config_set("maxmemory", "1")
+            with pytest.raises(EmitError, match=r"Redis refused: .*memory") as caught:
+                events.emit_many([First(), Second()])
+            assert len(caught.value.unsent) == 2
+            client.config_set("maxmemory", "0")
+        events.emit(First(number=1))
+        assert numbers(own_redis_server.url(), f"{system_name}.first") == [1]
+        events.close()
+
+
+class TestCost:
+    def test_one_command_for_each_queue(self, events: EventSystem, client: redis.Redis) -> None:
+        """Item 4: all deliveries of a call go in one batch, on a connection that is kept."""
+        events.emit(First())
+        client.config_resetstat()
+        events.emit_many([First() for _ in range(300)] + [Second() for _ in range(300)])
+        events.emit(First())
+        counted = commands(client)
+        counted.pop("config|resetstat", None)
+        counted.pop("info", None)
+        assert counted == {"lpush": 3}
+
+
+class TestRestarts:
+    def test_a_restart_between_two_emits_is_not_noticed(self, own_redis_server: RedisServer, system_name: str) -> None:
+        """The stale connection is seen before anything is sent on it; what was confirmed is still there."""
+        events = make(system_name, own_redis_server.url())
+        events.emit(First(number=1))
+        own_redis_server.restart()
+        events.emit(First(number=2))
+        events.close()
+        assert numbers(own_redis_server.url(), f"{system_name}.first") == [1, 2]
+
+    def test_down_and_up_again(self, own_redis_server: RedisServer, system_name: str) -> None:
+        """Promise 1: killed: an error within the bound, nothing sent; up again: the same event object arrives once."""
+        events = make(system_name, own_redis_server.url(), emit_timeout=1)
+        events.emit(First(number=1))
+        own_redis_server.kill()
+        event = First(number=2)
+        started = time.monotonic()
+        with pytest.raises(EmitError) as caught:
+            events.emit(event)
+        assert time.monotonic() - started < 2
+        assert len(caught.value.unsent) == 1
+        own_redis_server.start()
+        assert list(events.emit(event).deliveries) == caught.value.unsent
+        events.close()
+        assert numbers(own_redis_server.url(), f"{system_name}.first")[-1] == 2
+
+
+class TestAddresses:
+    def test_another_database(self, own_redis_server: RedisServer, system_name: str) -> None:
+        """The number in the URL counts."""
+        events = make(system_name, own_redis_server.url(3))
+        events.emit(First(number=1))
+        events.close()
+        assert numbers(own_redis_server.url(0), f"{system_name}.first") == []
+        assert numbers(own_redis_server.url(3), f"{system_name}.first") == [1]
+
+    def test_the_key_prefix_of_an_existing_app(self, redis_url: str, system_name: str, client: redis.Redis) -> None:
+        """kombu's global_keyprefix: that app's workers read prefixed lists."""
+        app = Celery("prefixed", broker=redis_url, set_as_current=False)
+        app.conf.broker_transport_options = {"global_keyprefix": "theirs:"}
+        events = EventSystem(system_name, celery=app)
+        events.bind(First, handle, name="first")
+        events.emit(First())
+        events.close()
+        assert client.llen(f"theirs:{system_name}.events") == 1
+
+    def test_the_system_reads_back_what_kombu_reads(self, events: EventSystem, redis_url: str) -> None:
+        """Each message has a delivery tag of its own, by which kombu keeps what is unacknowledged."""
+        events.emit_many([First(), First()])
+        tags = [message.delivery_tag for message in take_all(redis_url, f"{events.name}.first")]
+        assert len(set(tags)) == 2

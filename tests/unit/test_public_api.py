@@ -1,0 +1,185 @@
+"""What `events_core` exports, and that importing and constructing touch nothing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import events_core
+from events_core import errors
+from tests.support.processes import child_env
+
+PROMISED = [
+    "BindError",
+    "BrokerNotConfigured",
+    "ConfigurationError",
+    "Delivery",
+    "DomainEvent",
+    "ECSTEvent",
+    "Emission",
+    "EmitError",
+    "Event",
+    "EventHandler",
+    "EventMap",
+    "EventSystem",
+    "EventsError",
+    "GiveUp",
+    "IntegrationEvent",
+    "NotificationEvent",
+    "Retry",
+    "RetryLater",
+]
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    """DESIGN §3: a name added or taken away is a decision, made here too."""
+    assert sorted(events_core.__all__) == sorted(PROMISED)
+    public = {
+        name
+        for name, value in vars(events_core).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert public == set(PROMISED)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_each_says_what_it_is(name: str) -> None:
+    """A docstring of its own on every public name and on its public methods."""
+    thing = getattr(events_core, name)
+    assert thing.__dict__.get("__doc__")
+    for method, value in vars(thing).items():
+        if inspect.isfunction(value) and not method.startswith("_") and value.__module__ == thing.__module__:
+            assert value.__doc__, f"{name}.{method}"
+
+
+def test_all_errors_are_in_one_tree_that_the_docstring_draws() -> None:
+    """One class to catch; each says when it is raised."""
+    classes = [
+        value for value in vars(errors).values() if isinstance(value, type) and value.__module__ == errors.__name__
+    ]
+    assert len(classes) > 10
+    for cls in classes:
+        assert issubclass(cls, events_core.EventsError)
+        assert cls.__doc__
+        assert cls.__name__ in (errors.__doc__ or "")
+
+
+def test_an_emit_error_counts_what_it_lists() -> None:
+    """Promise 1, in the message as in the attributes; it survives being passed between processes as text."""
+    one, two, three = (events_core.Delivery("h", str(number), "q") for number in range(3))
+    error = events_core.EmitError("broken", confirmed=[one], uncertain=[two], unsent=[three, three])
+    assert (error.confirmed, error.uncertain, error.unsent) == ([one], [two], [three, three])
+    assert str(error).startswith("broken (1 deliveries confirmed, 1 uncertain, 2 unsent)")
+    assert "emit the same event object again" in str(error)
+
+
+def audited(code: str, cwd: Path) -> dict[str, Any]:
+    """Runs `setup`, then reports what the rest touched: files, sockets, threads, log levels."""
+    program = textwrap.dedent("""
+        import json, logging, sys, threading
+        touched, watching = [], True
+        def watch(event, args):
+            if not watching: return
+            if event == "open" and isinstance(args[2], int):
+                import os
+                writes = args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+                if writes or STRICT: touched.append(f"open {args[0]}")
+            elif event.startswith("socket.") and event != "socket.__new__":
+                touched.append(event)
+            elif event in ("subprocess.Popen", "os.fork", "os.mkdir", "os.posix_spawn", "os.system"):
+                touched.append(event)
+            elif event == "_thread.start_new_thread":
+                touched.append(event)
+        STRICT = False
+        start = threading.Thread.start
+        def started(self):
+            if watching: touched.append(f"thread {self.name}")
+            start(self)
+        threading.Thread.start = started
+        logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
+        logging.getLogger("celery").setLevel(logging.ERROR)
+        def levels():
+            loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+            return {l.name: (l.level, len([h for h in l.handlers if not isinstance(h, logging.NullHandler)]),
+                             l.disabled, l.propagate) for l in loggers}
+        before = levels()
+        sys.addaudithook(watch)
+        CODE
+        watching = False
+        changed = {name: value for name, value in levels().items()
+                   if value != before.get(name, (0, 0, False, True))}
+        print(json.dumps({"touched": touched, "levels": changed, "threads": threading.active_count(),
+                          "modules": [m for m in sys.modules if m.startswith("events_")]}))
+    """).replace("CODE", textwrap.dedent(code))
+    (cwd / "program.py").write_text(program)
+    ran = subprocess.run(
+        [sys.executable, "-B", "program.py"], cwd=cwd, env=child_env(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return told
+
+
+DEFINE = """
+from celery import Celery
+from celery.signals import before_task_publish
+class Happened(DomainEvent, event_type="audit.happened"):
+    number: int
+class Told(NotificationEvent, event_type="audit.told"): pass
+systems = [
+    EventSystem("one"),
+    EventSystem("two", broker_url="redis://localhost:1", handlers=["nowhere"]),
+    EventSystem("three", broker_url="amqp://localhost:1"),
+    EventSystem("four", broker_url="embedded"),
+    EventSystem("five", celery=app),
+]
+for system in systems:
+    @system.handler(Happened, retry=Retry(max_attempts=2))
+    def react(event: Happened) -> None: ...
+    @system.handler("audit.*")
+    async def areact(event): ...
+    @system.handler(Happened)
+    class React(EventHandler[Happened]):
+        def handle(self, event): ...
+Happened(number=1)
+for system in systems[:3]:
+    repr(system), system.queues(), system.settings
+"""
+
+
+def test_importing_touches_nothing(tmp_path: Path) -> None:
+    """Hole 17: no network, no file written, no thread, no logger level or handler; and no worker is loaded."""
+    told = audited("import events_core", tmp_path)
+    assert told["touched"] == []
+    assert told["levels"] == {}
+    assert told["threads"] == 1
+    assert not [name for name in told["modules"] if name.startswith("events_worker")]
+
+
+def test_defining_and_constructing_touch_nothing(tmp_path: Path) -> None:
+    """DESIGN §2: events, handlers, systems of every broker, an app's own Celery: not even a file is read."""
+    code = "watching = False\nfrom events_core import *\nfrom celery import Celery\nfrom celery.signals import *\n"
+    code += "app = Celery('own', set_as_current=False)\napp.config_from_object('no_such_module')\n"
+    code += "STRICT = watching = True\n" + DEFINE
+    told = audited(code + "assert not app.configured\n", tmp_path)
+    assert told["touched"] == []
+    assert told["levels"] == {}
+    assert told["threads"] == 1
+    assert not [path.name for path in tmp_path.iterdir() if path.name != "program.py"]
+
+
+def test_the_audit_itself_notices(tmp_path: Path) -> None:
+    """The two tests above can fail: each kind of touch is seen."""
+    program = "import socket, threading\nSTRICT = True\nopen('program.py').close()\nsocket.socket().connect_ex("
+    program += "('127.0.0.1', 9))\nt = threading.Thread(target=int, name='noticed')\nt.start(); t.join()\n"
+    told = audited(program + "logging.getLogger('sqlalchemy').setLevel(logging.INFO)", tmp_path)
+    assert {"open program.py", "socket.connect", "thread noticed"} <= set(told["touched"])
+    assert "sqlalchemy" in told["levels"]
