@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,8 +19,6 @@ from events_core.publishing.cork import corked
 from events_core.publishing.messages import Message
 from events_core.publishing.pool import ConnectionPool
 
-#: Seconds between two attempts to connect, while the deadline allows.
-_RECONNECT_AFTER = 0.05
 _ERRORS = (amqp.AMQPError, OSError)
 
 
@@ -33,25 +30,12 @@ class AMQPPublisher:
     """
 
     def __init__(self, connection: kombu.Connection, queue: Callable[[str], kombu.Queue]) -> None:
-        self._template = connection
         self._queue = queue
-        self._pool: ConnectionPool[_Connection] = ConnectionPool(self._connect)
-
-    def _connect(self, deadline: Deadline) -> _Connection:
-        reason: Exception | None = None
-        while True:
-            try:
-                return _Connection(self._template, deadline)
-            except (amqp.AccessRefused, amqp.NotAllowed):
-                raise  # another attempt would be refused too
-            except _ERRORS as error:
-                # what it said before says more than that the time is over
-                reason = reason if reason and isinstance(error, TimeoutError) else error
-            try:
-                pause = min(_RECONNECT_AFTER, deadline.remaining())
-            except TimeoutError:
-                raise reason from None
-            time.sleep(pause)
+        self._pool: ConnectionPool[_Connection] = ConnectionPool(
+            lambda deadline: _Connection(connection, deadline),
+            again=_ERRORS,
+            final=(amqp.AccessRefused, amqp.NotAllowed),
+        )
 
     def publish(self, messages: Sequence[Message], timeout: float) -> None:
         """See `Publisher.publish`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -29,12 +30,28 @@ class Connection(Protocol):
 
 C = TypeVar("C", bound=Connection)
 
+#: Seconds between two attempts to connect.
+_RECONNECT_AFTER = 0.05
+
 
 class ConnectionPool(Generic[C]):
-    """At most `size` connections are out at once; who finds none waits for one until the deadline."""
+    """At most `size` connections are out at once; who finds none waits for one until the deadline.
 
-    def __init__(self, connect: Callable[[Deadline], C], size: int = 10) -> None:
-        self._connect = connect
+    connect: makes a connection. again: errors after which connecting is tried again until the deadline, so that a
+    broker's restart passes unnoticed. final: of those, errors that another attempt would only repeat.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[Deadline], C],
+        *,
+        again: tuple[type[Exception], ...],
+        final: tuple[type[Exception], ...],
+        size: int = 10,
+    ) -> None:
+        self._make = connect
+        self._again = again
+        self._final = final
         self._size = size
         self._reset()
         ref = weakref.WeakMethod(self._after_fork)
@@ -73,6 +90,21 @@ class ConnectionPool(Generic[C]):
                 return connection
             connection.close()
 
+    def _connect(self, deadline: Deadline) -> C:
+        reason: Exception | None = None
+        while True:
+            try:
+                return self._make(deadline)
+            except self._final:
+                raise
+            except self._again as error:
+                # what the broker said before says more than that the time is over
+                reason = error if reason is None or not _is_timeout(error) else reason
+            try:
+                time.sleep(min(_RECONNECT_AFTER, deadline.remaining()))
+            except TimeoutError:
+                raise reason from None
+
     def give_back(self, connection: C) -> None:
         """Return a connection that is in order."""
         self._out.discard(connection)
@@ -89,3 +121,7 @@ class ConnectionPool(Generic[C]):
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _is_timeout(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError"  # redis-py has one of its own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,9 +17,6 @@ from events_core.publishing.base import Deadline, unsent
 from events_core.publishing.messages import Message
 from events_core.publishing.pool import ConnectionPool
 
-#: Seconds between two attempts to connect, while the deadline allows.
-_RECONNECT_AFTER = 0.05
-
 
 class RedisPublisher:
     """Publishes to the lists that kombu's Redis transport reads.
@@ -30,25 +26,13 @@ class RedisPublisher:
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "") -> None:
         # Retries of redis-py's own would send again what may have arrived, long after the deadline.
-        self._factory = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, **(options or {}))
+        factory = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, **(options or {}))
         self._prefix = key_prefix
-        self._pool: ConnectionPool[_Connection] = ConnectionPool(self._connect)
-
-    def _connect(self, deadline: Deadline) -> _Connection:
-        reason: Exception | None = None
-        while True:
-            try:
-                return _Connection(self._factory, deadline)
-            except redis.AuthenticationError:
-                raise  # another attempt would be refused too
-            except (redis.ConnectionError, redis.TimeoutError, TimeoutError) as error:
-                # what it said before says more than that the time is over
-                reason = reason if reason and not isinstance(error, redis.ConnectionError) else error
-            try:
-                pause = min(_RECONNECT_AFTER, deadline.remaining())
-            except TimeoutError:
-                raise reason from None
-            time.sleep(pause)
+        self._pool: ConnectionPool[_Connection] = ConnectionPool(
+            lambda deadline: _Connection(factory, deadline),
+            again=(redis.ConnectionError, redis.TimeoutError, TimeoutError),
+            final=(redis.AuthenticationError,),
+        )
 
     def publish(self, messages: Sequence[Message], timeout: float) -> None:
         """See `Publisher.publish`."""
