@@ -48,9 +48,8 @@ class Clock(threading.Thread):
             self._system.emitter.publish([stored.message() for stored in claim.messages.values()])
             parts.schedule.sent(claim)
             return 0.0
-        if time.monotonic() >= self._next_prune:
+        if time.monotonic() >= self._next_prune and not parts.dead_letters.prune():
             self._next_prune = time.monotonic() + _PRUNE_EVERY
-            parts.dead_letters.prune()
         return _LONGEST_WAIT if claim.wait is None else min(claim.wait, _LONGEST_WAIT)
 
     def stop(self) -> None:

@@ -61,7 +61,9 @@ class Run:
     @property
     def ordinary(self) -> bool:
         """A first run of a message that was delivered once: nothing is asked and nothing is stored about it."""
-        return self.number == 1 and not self.redelivered and not self.headers.get("events-generation")
+        headers = self.headers
+        first = self.number == 1 and not self.redelivered
+        return first and not headers.get("events-generation") and "events-copy" not in headers
 
     @property
     def first_at(self) -> float:

@@ -55,7 +55,8 @@ class Settlement:
             message = run.message({"events-run": run.number + 1, **times})
             self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Busy):
-            message = run.message()
+            # not sent as a first run's message, of which the ledger would not be asked
+            message = run.message({"events-copy": True})
             self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Dead):
             self.bury(run, outcome)

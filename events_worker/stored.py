@@ -25,7 +25,9 @@ class StoredMessage:
 
     def to_json(self) -> str:
         """The stored form."""
-        return json.dumps({"task": self.task, "queue": self.queue, "headers": self.headers, "body": self.body})
+        return json.dumps(
+            {"task": self.task, "queue": self.queue, "headers": self.headers, "body": self.body}, default=repr
+        )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> StoredMessage:

@@ -82,7 +82,7 @@ class DeadLetter:
 
     def to_json(self) -> str:
         """The stored form."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=repr)
 
     @classmethod
     def from_json(cls, text: str) -> DeadLetter:

@@ -112,12 +112,13 @@ class DeadLetters:
         return int(self._client.zcard(self._by_time))
 
     def prune(self) -> int:
-        """Forget those older than DEAD_RETENTION; how many."""
+        """Forget some of those older than DEAD_RETENTION; how many."""
         old = self._client.zrangebyscore(self._by_time, "-inf", time.time() - self._retention, start=0, num=1000)
         if old:
             with self._client.pipeline() as pipe:
                 pipe.zrem(self._by_time, *old)
                 pipe.hdel(self._letters, *old)
+                pipe.hdel(self._redriving, *old)
                 pipe.execute()
         return len(old)
 

@@ -58,7 +58,7 @@ class Isolation:
                 reason = str(error)
                 break
         logger.error(
-            "%s [%s] was delivered again and should run in a process of its own, but runs in the worker: %s",
+            "%s [%s] may have ended its process and should run in one of its own, but runs in the worker: %s",
             run.task, run.task_id, reason,
         )  # fmt: skip
         return None

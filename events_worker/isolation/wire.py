@@ -21,7 +21,7 @@ _SENT = (
 
 def send(connection: socket.socket, value: Any) -> None:
     """Send one value."""
-    data = json.dumps(value).encode()
+    data = json.dumps(value, default=repr).encode()  # headers may hold times and bytes
     connection.sendall(_LENGTH.pack(len(data)) + data)
 
 

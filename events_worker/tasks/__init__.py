@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import InvalidTaskError
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.exceptions import InvalidTaskError, Reject
 from celery.exceptions import Retry as CeleryRetry
 from celery.worker import state
 from celery.worker.strategy import default as default_strategy
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after a sync handler's own timeout at which a prefork child that is stuck in C code is killed.
 #: More than a suspect's process of its own is given: killed before that, the child that waits for it proves nothing.
 HARD_LIMIT_GRACE = 30.0
+#: Seconds, so that a message which goes back does not come round in a hot loop.
+_PAUSE_BEFORE_REQUEUE = 1.0
 
 
 class DeadLettered(Exception):
@@ -69,7 +73,14 @@ class DeliveryTask(Task):
         parts = self._parts
         if parts is None:
             parts = self._parts = parts_of(self.system)
-        outcome = parts.execution.execute(run)
+        try:
+            outcome = parts.execution.execute(run)
+        except Exception as error:
+            # A fault of ours, not of the handler. The message goes back; should it do this again, it is a suspect, and
+            # in a process of its own it becomes a dead letter.
+            logger.exception("%s [%s] could not be executed and goes back to its queue", self.name, request.id)
+            time.sleep(_PAUSE_BEFORE_REQUEUE)
+            raise Reject(RunAgain(type(error).__name__), requeue=True) from None
         if not isinstance(outcome, Done):
             _tell_celery(outcome)
 
@@ -116,9 +127,14 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
     if consumer.pool.body_can_be_buffer:  # the pool is in this process
         task.Request = "events_worker.tasks.requests:InProcessRequest"
     handle = default_strategy(task, app, consumer, **options)
+    solo = isinstance(consumer.pool, SoloPool)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
         _refuse_malformed(message)
+        if solo:
+            # The pool runs in the thread that owns the connection. Celery's deferred acknowledgement would wait for
+            # the event loop to wake up by itself: 100 ms between two messages at a prefetch of 1.
+            ack, reject = message.ack_log_error, message.reject_log_error
         if (message.delivery_info or {}).get("redelivered"):
             running = state.requests.get(message.headers.get("id"))
             if running is not None and running in state.active_requests and running.adopt(ack, reject):

@@ -1,0 +1,213 @@
+"""A system under test: its servers, its workers, a sender in the test's process, and what its handlers recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import kombu
+import redis
+
+from events_core import Event, EventSystem
+from events_core.envelope import Envelope
+from events_core.publishing.messages import Message
+from events_worker.dead_letters import DeadLetter, DeadLetters
+from events_worker.parts import Parts, parts_of
+from tests.apps import recording
+from tests.support import processes
+from tests.support.redis_server import connect
+from tests.support.waiting import wait_until
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Rig:
+    """One application `module` on a broker, with a name of its own.
+
+    broker_url, redis_url: Celery's broker and the coordination Redis. record_url: where handlers record.
+    settings: further EVENTS_* settings, lower case, for workers and the sender alike.
+    """
+
+    module: ModuleType
+    broker_url: str
+    redis_url: str
+    record_url: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    name: str = field(default_factory=lambda: f"t{next(_numbers)}x{secrets.token_hex(3)}")
+    env: dict[str, str | None] = field(default_factory=dict)
+    _workers: list[processes.Process] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.system = EventSystem(self.name, broker_url=self.broker_url, redis_url=self.redis_url, **self.settings)
+        for event, spec in self.module.events.event_map.bindings:
+            options = {"queue": spec.queue, "retry": spec.retry, "timeout": spec.timeout, "aliases": spec.aliases}
+            own_name = {} if spec.kind == "task" else {"name": spec.name}
+            self.system.bind(event, spec.target, args=spec.args, **own_name, **options)
+        self.emit = self.system.emit
+        self.emit_many = self.system.emit_many
+        self.records_in = redis.Redis.from_url(self.record_url, decode_responses=True)
+
+    @property
+    def parts(self) -> Parts:
+        return parts_of(self.system)
+
+    @property
+    def dead(self) -> DeadLetters:
+        return self.parts.dead_letters
+
+    @property
+    def queue(self) -> str:
+        return self.system.settings.default_queue
+
+    def messages_of(self, event: Event) -> list[Message]:
+        """The messages that emit would send, to be changed before they are."""
+        envelope = Envelope.of(event)
+        specs = self.system.event_map.route(type(event))
+        return self.system.messages.messages(specs, event, envelope, envelope.to_json(), None)
+
+    def environment(self) -> dict[str, str | None]:
+        settings = {f"EVENTS_{name.upper()}": str(value) for name, value in self.settings.items()}
+        return {
+            "EVENTS_BROKER_URL": self.broker_url,
+            "EVENTS_REDIS_URL": self.redis_url,
+            "EVENTS_APP": f"{self.module.__name__}:events",
+            "TEST_SYSTEM": self.name,
+            recording.URL: self.record_url,
+            recording.KEY: self.name,
+            **settings,
+            **self.env,
+        }
+
+    def worker(self, pool: str = "threads", concurrency: int = 4, **options: Any) -> processes.Process:
+        """Starts a worker of the application; options as `processes.start_worker`."""
+        env = {**self.environment(), **options.pop("env", {})}
+        worker = processes.start_worker(
+            f"{self.module.__name__}:events", pool=pool, concurrency=concurrency, env=env, **options
+        )
+        self._workers.append(worker)
+        return worker
+
+    def events(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Runs `events ...` for the application and waits for its end."""
+        app = ("-A", f"{self.module.__name__}:events")
+        return self._run("events_worker.cli", *args, *app)
+
+    def control(self, *args: str) -> str:
+        """Runs `celery ...` on the application's Celery app, as an operator does, and returns what it printed."""
+        ran = self._run("celery", "-A", "events_worker", *args)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    def _run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *args],
+            env=processes.child_env(self.environment()),
+            cwd=processes.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def records(self, tag: str, what: str | None = None) -> list[dict[str, Any]]:
+        """What handlers recorded under that tag, in order."""
+        lines = [json.loads(line) for line in self.records_in.lrange(f"{self.name}:{tag}", 0, -1)]
+        return [line for line in lines if what in (None, line["what"])]
+
+    def wait_for_records(self, tag: str, number: int, what: str | None = None, timeout: float = 30.0) -> list[Any]:
+        """Waits until there are at least so many records."""
+        return wait_until(
+            lambda: found if len(found := self.records(tag, what)) >= number else [],
+            timeout,
+            f"{number} records of {what or 'anything'} under {tag}; there are {self.records(tag)!r:.800}",
+        )
+
+    def open_gate(self, tag: str, name: str = "gate") -> None:
+        """Lets handlers go on that wait in `recording.wait_for_gate`."""
+        self.records_in.set(f"{self.name}:{tag}:{name}", 1)
+
+    def letters(self, **selection: Any) -> list[DeadLetter]:
+        return list(self.dead.find(**selection))
+
+    def letter(self, timeout: float = 30.0, **selection: Any) -> DeadLetter:
+        """Waits for the one dead letter that fits, and returns it."""
+        found = wait_until(lambda: self.letters(**selection), timeout, f"a dead letter with {selection}")
+        assert len(found) == 1, found
+        return found[0]
+
+    def letter_of(self, emission: Any, handler: str | None = None, **more: Any) -> DeadLetter:
+        """Waits for the dead letter of an emission, by its event's id."""
+        name = None if handler is None else f"{self.module.__name__}.{handler}"
+        return self.letter(ids=(str(emission.event_id),), handler=name, **more)
+
+    def scheduled(self) -> int:
+        return self.parts.schedule.count()
+
+    def broker(self) -> Any:
+        """A connection to the broker, as a context manager."""
+        return kombu.Connection(self.broker_url)
+
+    def queue_length(self, name: str | None = None) -> int:
+        """Messages that wait in a queue, without those that a worker holds."""
+        queue = name or self.queue
+        if self.broker_url.startswith("redis"):
+            with connect(self.broker_url) as client:
+                return int(client.llen(queue))
+        with self.broker() as connection, connection.channel() as channel:
+            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+
+    def unacknowledged(self) -> int:
+        """On Redis: messages that a worker has taken and not acknowledged."""
+        with connect(self.broker_url) as client:
+            return int(client.hlen("unacked"))
+
+    def wait_for_empty_queue(self, name: str | None = None) -> None:
+        """Waits until everything in the queue has been taken."""
+        wait_until(lambda: self.queue_length(name) == 0, what=f"the queue {name or self.queue} to be empty")
+
+    def put_raw(self, body: bytes, **properties: Any) -> None:
+        """Puts a message on the queue past `emit`: on Redis the bytes as they are, on RabbitMQ with properties."""
+        if self.broker_url.startswith("redis") and not properties:
+            with connect(self.broker_url) as client:
+                client.lpush(self.queue, body)
+            return
+        properties = {"content_type": "application/json", "content_encoding": "utf-8", **properties}
+        with self.broker() as connection, connection.channel() as channel:
+            producer = kombu.Producer(channel)
+            producer.publish(body, routing_key=self.queue, exchange="", **properties)
+
+    def kill_workers(self) -> None:
+        """SIGKILL to every worker, with all its children."""
+        for worker in self._workers:
+            worker.kill9()
+
+    def close(self) -> None:
+        self.kill_workers()
+        self.system.close()
+
+
+@contextlib.contextmanager
+def rig(
+    module: ModuleType, broker: str, redis_server: Any, rabbitmq_server: Any = None, **settings: Any
+) -> Iterator[Rig]:
+    """A rig on the run's servers, emptied before; broker: redis or rabbitmq."""
+    redis_url = redis_server.empty()
+    vhost = f"rig-{next(_numbers)}"
+    broker_url = redis_url if broker == "redis" else rabbitmq_server.add_vhost(vhost)
+    made = Rig(module, broker_url, redis_url, redis_url, settings)
+    try:
+        yield made
+    finally:
+        made.close()
+        if broker != "redis":
+            rabbitmq_server.drop_vhost(vhost)
