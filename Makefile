@@ -36,8 +36,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP)
 	SERVE=$(SERVE) $(BIN)/python -m examples.shop_demo
 
+# Most of the tests wait for a server or a process, so a few of them at once do not disturb each other.
 test: check
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n 4 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ defined: WeakValueDictionary[tuple[str, int], type[Event]] = WeakValueDictionary
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def _now() -> datetime:

@@ -34,15 +34,22 @@ class Runner:
         """What the handler returned. Raises whatever it raised, and HandlerTimeout when it ran out of time."""
         if spec.is_async:
             return self._run_async(spec, event)
+        return self._call(spec, event) if spec.timeout is None else self._run_limited(spec, event, spec.timeout)
+
+    def _call(self, spec: HandlerSpec, event: Event) -> Any:
+        result = self._callable(spec)(event)
+        if result is not None and inspect.isawaitable(result):  # a plain decorator around an async function
+            result = self._bridge.run(functools.partial(_awaited, result), spec.timeout)
+        return result
+
+    def _run_limited(self, spec: HandlerSpec, event: Event, timeout: float) -> Any:
         started = time.monotonic()
         try:
-            with _alarm(spec.timeout):
-                result = self._callable(spec)(event)
-                if inspect.isawaitable(result):  # a plain decorator around an async function
-                    result = self._bridge.run(functools.partial(_awaited, result), spec.timeout)
+            with _alarm(timeout):
+                result = self._call(spec, event)
         except _Alarm:
             raise _timed_out(spec) from None
-        if spec.timeout is not None and time.monotonic() - started > spec.timeout:
+        if time.monotonic() - started > timeout:
             raise _timed_out(spec)  # a thread cannot be ended: it is late instead
         return result
 
@@ -87,9 +94,9 @@ def _timed_out(spec: HandlerSpec) -> HandlerTimeout:
 
 
 @contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
+def _alarm(seconds: float) -> Iterator[None]:
     """Raise _Alarm in the block after `seconds`, where signals can: in the main thread."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 

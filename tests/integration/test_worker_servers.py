@@ -26,7 +26,10 @@ def test_a_cut_connection_runs_nothing_twice(redis_server: Any, rabbitmq_server:
         made.wait_for_records("cut", 1, "waited")
         made.open_gate("next")
         made.emit(dying.Held(tag="next"))
-        made.wait_for_records("next", 1, "waited")
+        try:
+            made.wait_for_records("next", 1, "waited")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{worker.log[-5000:]}") from None
         worker.terminate()  # what it had not acknowledged would be on the queue again
         assert _messages_left(made) == 0
         assert [line["what"] for line in made.records("cut")] == ["waits", "waited"]

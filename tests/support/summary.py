@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"skipped, and {REQUIRE} is set: {_reason(report)}"
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """With pytest-xdist, servers are used by its workers and named by the process that sums up."""
+    used.extend(line for line in getattr(node, "workeroutput", {}).get("servers", []) if line not in used)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["servers"] = list(used)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

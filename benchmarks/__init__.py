@@ -1,0 +1,1 @@
+"""Measurements beside plain Celery and dramatiq: `python -m benchmarks [NAME ...]`, docs/benchmarks.md."""
