@@ -30,6 +30,9 @@ def make_celery_app(name: str, settings: Settings) -> Celery:
         accept_content=["json"],
         task_ignore_result=True,
         worker_prefetch_multiplier=1,
+        # After a lost connection Celery 5.7 restores the prefetch count from the pool's threads, which then read the
+        # connection beside the main thread: the worker hangs.
+        worker_enable_prefetch_count_reduction=False,
     )
     if settings.quorum_queues:
         app.conf.task_default_queue_type = "quorum"

@@ -62,7 +62,7 @@ class EventEmitter:
         """
         scope = current_scope()
         emissions, messages = self._prepare(events, scope)
-        if scope is not None and not now:
+        if scope is not None and not scope.closed and not now:
             scope.held.extend(messages)
         elif messages:
             self.publish(messages)
@@ -75,7 +75,7 @@ class EventEmitter:
         """
         scope = current_scope()
         emissions, messages = self._prepare(events, scope)
-        if scope is not None and not now:
+        if scope is not None and not scope.closed and not now:
             scope.held.extend(messages)
         elif messages:
             if self._batcher is None:

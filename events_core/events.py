@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -55,13 +56,13 @@ class Event(BaseModel):
     #: How this kind of event is called on the wire.
     kind: ClassVar[str] = "event"
 
-    event_id: UUID = Field(default_factory=new_event_id)
+    event_id: UUID = Field(default_factory=partial(new_event_id, "Event"))
     occurred_at: Annotated[AwareDatetime, AfterValidator(_to_utc)] = Field(default_factory=_now)
 
     def __hash__(self) -> int:
         return hash(self.event_id)
 
-    def __init_subclass__(cls, **_: Any) -> None:
+    def __init_subclass__(cls, **keywords: Any) -> None:
         # Before pydantic collects the fields: a refused name gets our message, not a warning about shadowing.
         for name, annotation in inspect.get_annotations(cls).items():
             if name in RESERVED_FIELDS and "ClassVar" not in str(annotation):
@@ -70,6 +71,10 @@ class Event(BaseModel):
                     f"{cls.__module__}.{cls.__qualname__}: the field name {name!r} is used by the wire format; "
                     f"choose another name{hint}"
                 )
+        # Each class has an id factory that knows its type: ids derived from a delivery depend on it.
+        event_type = keywords.get("event_type", cls.__dict__.get("event_type", cls.__name__))
+        cls.__annotations__ = {**inspect.get_annotations(cls), "event_id": UUID}
+        cls.event_id = Field(default_factory=partial(new_event_id, str(event_type)))
         super().__init_subclass__()
 
     @classmethod

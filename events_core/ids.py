@@ -17,21 +17,23 @@ class DerivedIds:
     position, then a hash of delivery and position, so that they sort after their cause and in order.
     """
 
-    __slots__ = ("_cause", "_delivery_id", "_occurred_at_ms", "_position")
+    __slots__ = ("_cause", "_delivery_id", "_occurred_at_ms", "_position", "closed")
 
     def __init__(self, delivery_id: str, cause: UUID, occurred_at_ms: int) -> None:
         self._delivery_id = delivery_id
         self._cause = cause
         self._occurred_at_ms = occurred_at_ms
         self._position = 0
+        #: The run is over: ids made by what outlives it are new ones.
+        self.closed = False
 
-    def next(self) -> UUID:
-        """The id at the next position."""
+    def next(self, event_type: str) -> UUID:
+        """The id at the next position. Another type of event there, in another run, has another id."""
         position, self._position = self._position, self._position + 1
         caused_at = self._cause.int >> 80 if self._cause.version == 7 else self._occurred_at_ms
         # 12 bits of position fit before the hash; what is more moves into the time.
         milliseconds = caused_at + 1 + (position >> 12)
-        digest = hashlib.sha256(f"{self._delivery_id}:{position}".encode()).digest()
+        digest = hashlib.sha256(f"{self._delivery_id}:{position}:{event_type}".encode()).digest()
         random_bits = int.from_bytes(digest[:8], "big") & ((1 << 62) - 1)
         value = (milliseconds & ((1 << 48) - 1)) << 80 | 7 << 76 | (position & 0xFFF) << 64 | 2 << 62 | random_bits
         return UUID(int=value)
@@ -41,10 +43,10 @@ class DerivedIds:
 derived_ids: ContextVar[DerivedIds | None] = ContextVar("events_derived_ids", default=None)
 
 
-def new_event_id() -> UUID:
+def new_event_id(event_type: str) -> UUID:
     """A new UUIDv7; while a delivery is handled, the next id derived from it."""
     derived = derived_ids.get()
-    return uuid_utils.compat.uuid7() if derived is None else derived.next()
+    return uuid_utils.compat.uuid7() if derived is None or derived.closed else derived.next(event_type)
 
 
 def delivery_id(event_id: UUID, handler: str, generation: int = 0) -> str:

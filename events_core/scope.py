@@ -24,6 +24,8 @@ class HandlingScope:
     root_id: str
     cause: Envelope
     chain: str
+    #: The run is over. What outlives it (a task it started) emits at once, with this cause, but ids of its own.
+    closed: bool = False
     held: list[Message] = field(default_factory=list)
 
 
@@ -50,5 +52,6 @@ class handling:
         return self._scope
 
     def __exit__(self, *_: object) -> None:
+        self._scope.closed = self._ids.closed = True
         derived_ids.reset(self._ids_token)
         _current.reset(self._scope_token)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+#: Seconds that a cancelled coroutine has to end.
+_TO_BE_CANCELLED = 5.0
 
 
 class AsyncBridge:
@@ -25,12 +30,15 @@ class AsyncBridge:
     def run(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None) -> T:
         """The result of ``await make()``, made and awaited on the loop, in the caller's context.
 
-        timeout: seconds, after which it is cancelled and TimeoutError raised.
+        timeout: seconds, after which it is cancelled and TimeoutError raised; also where it cannot be cancelled,
+        because something blocks the loop.
         """
         answer = _Answer()
         loop = self._loop or self._start()
         loop.call_soon_threadsafe(_start_task, loop, make, timeout, answer)
-        answer.arrived.acquire()
+        if not answer.arrived.acquire(timeout=-1 if timeout is None else timeout + _TO_BE_CANCELLED):
+            logger.error("the event loop of the async handlers does not answer: a handler blocks it")
+            raise TimeoutError
         if answer.error is not None:
             raise answer.error
         result: T = answer.result

@@ -9,8 +9,10 @@ import time
 import redis
 
 from events_core import EmitError, EventSystem
+from events_core.publishing.messages import Message
 from events_worker.checks import log_findings
 from events_worker.parts import Parts
+from events_worker.schedule import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,11 @@ class Clock(threading.Thread):
         while not self._stopped.is_set():
             try:
                 wait = self.tick()
-            except (redis.RedisError, EmitError, OSError) as error:
+            except (redis.RedisError, OSError) as error:
                 logger.warning("delayed deliveries wait: %s", error)
+                wait = _PAUSE_AFTER_ERROR
+            except Exception:  # a clock that ends would stop every retry, and nobody would see it
+                logger.exception("delayed deliveries wait")
                 wait = _PAUSE_AFTER_ERROR
             self._stopped.wait(wait)
 
@@ -45,12 +50,27 @@ class Clock(threading.Thread):
         parts = self._parts
         claim = parts.schedule.claim()
         if claim.messages:
-            self._system.emitter.publish([stored.message() for stored in claim.messages.values()])
-            parts.schedule.sent(claim)
-            return 0.0
+            return 0.0 if self._send(claim) else _PAUSE_AFTER_ERROR
         if time.monotonic() >= self._next_prune and not parts.dead_letters.prune():
             self._next_prune = time.monotonic() + _PRUNE_EVERY
         return _LONGEST_WAIT if claim.wait is None else min(claim.wait, _LONGEST_WAIT)
+
+    def _send(self, claim: Claim) -> bool:
+        """Send what is due, queue by queue: one that refuses holds up no other. Whether all was sent."""
+        by_queue: dict[str, dict[str, Message]] = {}
+        for member, stored in claim.messages.items():
+            by_queue.setdefault(stored.queue, {})[member] = stored.message()
+        sent: set[str] = set()
+        for queue, messages in by_queue.items():
+            try:
+                self._system.emitter.publish(list(messages.values()))
+                sent |= messages.keys()
+            except EmitError as error:
+                confirmed = set(error.confirmed)
+                sent |= {member for member, message in messages.items() if message.delivery in confirmed}
+                logger.warning("delayed deliveries to %s wait: %s", queue, error)
+        self._parts.schedule.sent(claim, sent)
+        return len(sent) == len(claim.messages)
 
     def stop(self) -> None:
         """Stop; waits for the tick under way."""

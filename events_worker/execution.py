@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
+from uuid import uuid4
 
 from events_core.envelope import Envelope
 from events_core.errors import InvalidEnvelope, NotAnEvent, UndecodableEvent, UnknownEventType, UnknownEventVersion
@@ -95,6 +96,9 @@ class Execution:
             return hold_or_bury(run, "unknown_event", error, self._unknown_grace)
         except InvalidEnvelope as error:
             return Dead("undecodable", str(error), type(error).__name__)
+        except Exception as error:
+            # a validator of the application's that fails otherwise than by ValueError; its text may quote the payload
+            return Dead("undecodable", f"decoding the event failed: {type(error).__name__}", type(error).__name__)
         return None
 
     def _verify(self, run: Run) -> Outcome | None:
@@ -129,9 +133,12 @@ class Execution:
             return None
         return self._begun(run, begun)
 
-    def begin_alone(self, run: Run) -> Outcome | None:
-        """Count and claim the start of a suspect, by who runs it."""
-        return self._begun(run, self._settlement.insist(lambda: self._ledger.begin_alone(run.task_id, run.number)))
+    def begin_alone(self, run: Run, owner: str | None = None) -> Outcome | None:
+        """Count and claim the start of a suspect, by who runs it. owner: names this start; a new name by default."""
+        name = owner or uuid4().hex
+        return self._begun(
+            run, self._settlement.insist(lambda: self._ledger.begin_alone(run.task_id, run.number, name))
+        )
 
     def _begun(self, run: Run, begun: Begun | Claimed | None) -> Outcome | None:
         if begun is None:

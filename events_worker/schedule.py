@@ -6,6 +6,7 @@ worker that sends it; whoever dies in between leaves it to be sent again when th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from events_worker.coordination import Coordination
@@ -106,10 +107,10 @@ class Schedule:
         messages = {member: StoredMessage.from_json(text) for member, text in zip(found[::2], found[1::2], strict=True)}
         return Claim(str(lease), messages, None if int(wait) < 0 else int(wait) / 1000)
 
-    def sent(self, claim: Claim) -> None:
-        """The broker has confirmed these."""
-        if claim.messages:
-            self._sent(keys=self.keys, args=[claim.lease, *claim.messages])
+    def sent(self, claim: Claim, members: Collection[str]) -> None:
+        """The broker has confirmed these of the claim; the others are due again when the lease ends."""
+        if members:
+            self._sent(keys=self.keys, args=[claim.lease, *members])
 
     def count(self) -> int:
         """How many are kept."""

@@ -65,10 +65,24 @@ class Settlement:
 
     def _done(self, run: Run) -> None:
         if run.follow_ups:
-            messages = run.follow_ups
-            self.insist(lambda: self._publish(messages))
+            self._publish_all(run.follow_ups)
         if not run.ordinary:
             self.insist(lambda: self._ledger.settle(run.task_id, run.number))
+
+    def _publish_all(self, messages: Sequence[Message]) -> None:
+        """Publish until every message is confirmed; those that are confirmed are not sent again."""
+        left = messages
+
+        def publish() -> None:
+            nonlocal left
+            try:
+                self._publish(left)
+            except EmitError as error:
+                confirmed = set(error.confirmed)
+                left = [message for message in left if message.delivery not in confirmed]
+                raise
+
+        self.insist(publish)
 
     def bury(self, run: Run, outcome: Dead, *, force: bool = False) -> None:
         """Store the run as a dead letter. force: also when the run was settled otherwise."""

@@ -55,4 +55,11 @@ def kept_headers(headers: dict[str, Any]) -> dict[str, Any]:
         for name, value in headers.items()
         if ("-" in name or name in ("traceparent", "tracestate", "baggage")) and not name.startswith("x-")
     }
-    return kept | own
+    return {name: _plain(value) for name, value in (kept | own).items()}
+
+
+def _plain(value: Any) -> Any:
+    """A header's value as every broker and JSON can carry it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value if value is None or isinstance(value, int | float) else repr(value)

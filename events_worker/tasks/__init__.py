@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after a sync handler's own timeout at which a prefork child that is stuck in C code is killed.
+#: Seconds after a handler's own timeout at which a prefork child is killed that is stuck in C code or in its loop.
 #: More than a suspect's process of its own is given: killed before that, the child that waits for it proves nothing.
 HARD_LIMIT_GRACE = 30.0
 #: Seconds, so that a message which goes back does not come round in a hot loop.
@@ -105,7 +106,7 @@ def register_tasks(system: EventSystem, app: Celery) -> list[Task]:
 
 
 def _register(system: EventSystem, app: Celery, name: str, spec: HandlerSpec) -> Task:
-    limit = None if spec.timeout is None or spec.is_async else spec.timeout + HARD_LIMIT_GRACE
+    limit = None if spec.timeout is None else spec.timeout + HARD_LIMIT_GRACE
     attributes = {
         "name": name,
         "system": system,
@@ -124,13 +125,12 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
     A cut connection makes the broker deliver again what is still running here.
     The callback raises InvalidTaskError for what is no delivery; anything else raised there would end the worker.
     """
-    if consumer.pool.body_can_be_buffer:  # the pool is in this process
-        task.Request = "events_worker.tasks.requests:InProcessRequest"
     handle = default_strategy(task, app, consumer, **options)
     solo = isinstance(consumer.pool, SoloPool)
+    connection_errors = (*consumer.connection_errors, *consumer.channel_errors)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
-        _refuse_malformed(message)
+        _open(message)
         if solo:
             # The pool runs in the thread that owns the connection. Celery's deferred acknowledgement would wait for
             # the event loop to wake up by itself: 100 ms between two messages at a prefetch of 1.
@@ -140,20 +140,34 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
             if running is not None and running in state.active_requests and running.adopt(ack, reject):
                 logger.info("%s[%s] still runs here: acknowledged when that has settled", task.name, running.id)
                 return None
-        return handle(message, body, ack, reject, callbacks, **more)
+        try:
+            return handle(message, body, ack, reject, callbacks, **more)
+        except (InvalidTaskError, *connection_errors):
+            raise
+        except Exception as error:  # a header that Celery stumbles over
+            raise InvalidTaskError(f"Celery cannot read its headers: {type(error).__name__}") from error
 
     return on_message
 
 
-def _refuse_malformed(message: Any) -> None:
-    """Raise InvalidTaskError where Celery would stumble over the message. Its body is decoded once in all."""
-    headers, body = message.headers, message.payload
+def _open(message: Any) -> None:
+    """Decode the body, once and for all, as plain JSON; raise InvalidTaskError for what is no delivery.
+
+    kombu's JSON turns objects with `__type__` into datetimes and the like, which in a payload are the payload's own.
+    """
+    if message.content_type != "application/json":
+        raise InvalidTaskError(f"the content type is {message.content_type}, not application/json")
+    try:
+        body = json.loads(message.body)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidTaskError(f"the body is no JSON: {type(error).__name__}") from None
     if not (isinstance(body, list) and len(body) == 3 and isinstance(body[0], list) and body[1] == {}):
         raise InvalidTaskError("the body is not [[envelope], {}, embed]")
     if not isinstance(body[2], dict | None):
         raise InvalidTaskError("the embed in the body is no object")
+    headers = message.headers
     if not isinstance(headers.get("id"), str):
         raise InvalidTaskError("the header id is missing")
-    limits = headers.get("timelimit")
-    if limits and not (isinstance(limits, list | tuple) and len(limits) == 2):
-        raise InvalidTaskError("the header timelimit is not a pair")
+    for name in ("timelimit", "stamps", "stamped_headers"):
+        headers.pop(name, None)  # none of ours; the task sets its limits itself
+    message._decoded_cache = body

@@ -25,6 +25,9 @@ class DeliveryRequest(Request):
         super().__init__(message, **options)
         # what the task sees as request.headers; Celery would pick the custom ones out for each task
         self._request_dict["headers"] = message.headers
+        # decoded already, and not sent to a child twice: the request holds its parts
+        self._body = message.payload
+        self._content_type = None
 
     def adopt(self, on_ack: Any, on_reject: Any) -> bool:
         """Acknowledge this newer copy of the message instead: the connection of the older one is gone.
@@ -72,12 +75,3 @@ class DeliveryRequest(Request):
         if not self._burying:
             with _acknowledging:
                 super().acknowledge()
-
-
-class InProcessRequest(DeliveryRequest):
-    """For pools in the worker's own process: the body that is decoded already is not decoded again."""
-
-    def __init__(self, message: Any, **options: Any) -> None:
-        super().__init__(message, **options)
-        self._body = message.payload
-        self._content_type = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from uuid import UUID, uuid4, uuid5
 
 from hypothesis import given
@@ -39,19 +40,19 @@ def test_a_redrive_is_another_delivery() -> None:
 def test_the_same_run_makes_the_same_ids_again() -> None:
     """Promise 2: same delivery, same position, same id: a repeat is recognised downstream."""
     first, again = derived(), derived()
-    assert [first.next() for _ in range(50)] == [again.next() for _ in range(50)]
+    assert [first.next("thing.happened") for _ in range(50)] == [again.next("thing.happened") for _ in range(50)]
 
 
 def test_other_deliveries_make_other_ids() -> None:
     """Two handlers of one event never make the same id."""
     first, other = derived("one"), derived("other")
-    assert not {first.next() for _ in range(50)} & {other.next() for _ in range(50)}
+    assert not {first.next("thing.happened") for _ in range(50)} & {other.next("thing.happened") for _ in range(50)}
 
 
 def test_derived_ids_are_time_ordered_after_their_cause() -> None:
     """Promise 2: UUIDv7 that sort after the cause and in the order they were made, also beyond 4,096 of them."""
     ids = derived()
-    made = [ids.next() for _ in range(5000)]
+    made = [ids.next("thing.happened") for _ in range(5000)]
     assert made == sorted(made)
     assert len(set(made)) == 5000
     assert all(one > CAUSE and one.version == 7 and one.variant == CAUSE.variant for one in made)
@@ -60,7 +61,7 @@ def test_derived_ids_are_time_ordered_after_their_cause() -> None:
 def test_a_cause_without_time_in_its_id_lends_that_of_the_event() -> None:
     """An event with a random id, from another service: its own time takes the place of the id's."""
     milliseconds = 1_700_000_000_000
-    assert derived(cause=uuid4(), at=milliseconds).next().int >> 80 == milliseconds + 1
+    assert derived(cause=uuid4(), at=milliseconds).next("thing.happened").int >> 80 == milliseconds + 1
 
 
 def test_events_made_while_handling_take_derived_ids_and_only_there() -> None:
@@ -68,8 +69,23 @@ def test_events_made_while_handling_take_derived_ids_and_only_there() -> None:
     cause = Envelope.of(Made())
     scope = HandlingScope("delivery", "root", cause, cause.type)
     with handling(scope, derived()):
-        inside = [Made().event_id, new_event_id()]
+        inside = [Made().event_id, new_event_id("thing.happened")]
     ids = derived()
-    assert inside == [ids.next(), ids.next()]
+    assert inside == [ids.next(Made.event_type), ids.next("thing.happened")]
     assert derived_ids.get() is None
     assert Made().event_id != Made().event_id
+
+
+def test_another_type_at_the_same_position_has_another_id() -> None:
+    """A repeat that takes another branch makes another event, which nothing downstream may take for the first."""
+    assert derived().next("card.charged") != derived().next("card.charged.before")
+
+
+def test_what_outlives_the_run_makes_new_ids() -> None:
+    """A task that the handler started goes on with the context of the run, but the run is over."""
+    cause = Envelope.of(Made())
+    with handling(HandlingScope("delivery", "root", cause, cause.type), derived()):
+        later = contextvars.copy_context()
+    first, second = later.run(lambda: Made().event_id), later.run(lambda: Made().event_id)
+    ids = derived()
+    assert {first, second}.isdisjoint({ids.next(Made.event_type), ids.next(Made.event_type)})
