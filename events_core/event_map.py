@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from events_core.errors import BindError, DuplicateBinding
 from events_core.events import Event, IntegrationEvent
+from events_core.forking import call_in_child
 from events_core.handlers import DEFAULT_RETRY, HandlerSpec, accepted_event, inspect_handler
 from events_core.policies import Retry
 
@@ -24,6 +25,10 @@ class EventMap:
         self._names: dict[str, HandlerSpec] = {}  # aliases included
         self._routes: WeakKeyDictionary[type[Event], tuple[HandlerSpec, ...]] = WeakKeyDictionary()
         self._count = 0
+        self._new_lock()
+        call_in_child(self._new_lock)
+
+    def _new_lock(self) -> None:
         self._lock = threading.Lock()
 
     def bind(
@@ -43,6 +48,7 @@ class EventMap:
         handler: a function with one parameter, a class with ``handle(self, event)``, or a Celery task.
         name: default ``module.qualname``. queue: default is the system's. timeout: seconds.
         aliases: names this handler had before; deliveries under those still reach it.
+        A Celery task has its own name and options: of these it takes `queue` only.
 
         Raises BindError where the worker could not run it, DuplicateBinding where it is bound already.
         """

@@ -23,7 +23,7 @@ Returned = Event | Iterable[Event] | None
 HandlerFunction = Callable[[Any], Returned | Awaitable[Returned]]
 Kind = Literal["function", "class", "task"]
 
-#: The policy of a handler bound without `retry`.
+#: The policy of a handler bound without `retry`. By identity it is told from a Retry() that was given.
 DEFAULT_RETRY = Retry()
 
 
@@ -69,6 +69,8 @@ def inspect_handler(
     kind = _kind_of(target)
     if args is not None and kind != "task":
         raise BindError(f"{target!r}: args= belongs to an existing Celery task (task=...); a handler gets the event")
+    if kind == "task":
+        _check_task_options(target, name=name, retry=retry, timeout=timeout, aliases=aliases)
     called = _called(target, kind)
     own_name = name or (target.name if kind == "task" else _importable_name(target))
     if kind != "task":
@@ -152,6 +154,21 @@ def _check_signature(called: Any, name: str, *, method: bool) -> None:
     except (TypeError, ValueError):
         wanted = "handle(self, event)" if method else "one parameter, the event"
         raise BindError(f"{name}{inspect.signature(called)}: a handler takes {wanted}") from None
+
+
+def _check_task_options(task: Any, *, name: Any, retry: Any, timeout: Any, aliases: Any) -> None:
+    given = {
+        "name": name is not None,
+        "retry": retry is not DEFAULT_RETRY,
+        "timeout": timeout is not None,
+        "aliases": bool(aliases),
+    }
+    if any(given.values()):
+        names = ", ".join(f"{option}=" for option, is_given in given.items() if is_given)
+        raise BindError(
+            f"{names} would do nothing for {task.name}: it is a Celery task, and runs with its own name, retries and "
+            "limits. Set them on the task (@app.task(...)), or bind a plain function instead"
+        )
 
 
 def _check_options(name: str, retry: Any, timeout: Any, queue: Any) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
 from events_core.errors import BindError
+
+#: Seconds that a delay may have at most: ten years.
+LONGEST = 10 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,10 @@ class Retry:
             raise BindError(f"Retry(max_attempts={self.max_attempts!r}): must be a whole number from 1 on")
         for name in ("base", "factor", "max_delay"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or value < 0:
-                raise BindError(f"Retry({name}={value!r}): must be a number from 0 on")
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise BindError(f"Retry({name}={value!r}): must be a finite number from 0 on")
+        if self.max_delay > LONGEST:
+            raise BindError(f"Retry(max_delay={self.max_delay!r}): must be at most {LONGEST} seconds (ten years)")
         for name in ("on", "give_up_on"):
             value = getattr(self, name)
             types = value if isinstance(value, tuple) else (value,)
@@ -54,11 +60,14 @@ class Retry:
 
 
 class RetryLater(Exception):
-    """Raised by a handler: try this delivery again in `seconds`. Counts as no attempt."""
+    """Raised by a handler: try this delivery again in `seconds`. Counts as no attempt.
+
+    Raises ValueError unless `seconds` is a number from 0 to ten years.
+    """
 
     def __init__(self, seconds: float) -> None:
-        if seconds < 0:
-            raise ValueError(f"RetryLater({seconds!r}): seconds must not be negative")
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
+            raise ValueError(f"RetryLater({seconds!r}): seconds must be from 0 to {LONGEST} (ten years)")
         self.seconds = seconds
         super().__init__(f"again in {seconds} s")
 

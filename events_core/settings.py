@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,11 +39,11 @@ class Settings(BaseSettings):
     app: str = ""
     default_queue: str = ""
     key_prefix: str = ""
-    emit_timeout: float = Field(default=2.0, gt=0)
+    emit_timeout: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     max_event_bytes: int = Field(default=262_144, gt=0)
     max_hops: int = Field(default=32, ge=1)
-    unknown_grace: float = Field(default=900.0, ge=0)
-    dead_retention: float = Field(default=30 * 86400.0, gt=0)
+    unknown_grace: float = Field(default=900.0, ge=0, allow_inf_nan=False)
+    dead_retention: float = Field(default=30 * 86400.0, gt=0, allow_inf_nan=False)
     data_dir: Path = Path(".events")
     flower_user: str = "events"
     flower_password: str = ""
@@ -81,7 +81,7 @@ def app_path() -> str:
 
 
 def require_broker(settings: Settings) -> str:
-    """The broker URL. Raises ConfigurationError where it is missing or of a kind that cannot be used."""
+    """The broker URL in kombu's form. Raises ConfigurationError where it is missing or cannot be used."""
     url = settings.broker_url
     if not url:
         raise ConfigurationError(f"EVENTS_BROKER_URL is not set: set it to {_CHOICES}")
@@ -92,9 +92,27 @@ def require_broker(settings: Settings) -> str:
                 "set it to the address of a Redis or RabbitMQ"
             )
         return url
+    require_one_address(url, "EVENTS_BROKER_URL")
     if broker_kind(url) is None:
         raise ConfigurationError(f"EVENTS_BROKER_URL={without_password(url)} cannot be used: set it to {_CHOICES}")
-    return url
+    return _kombu_socket(url) if url.lower().startswith("unix://") else url
+
+
+def require_one_address(url: str, what: str) -> None:
+    """Raise ConfigurationError for kombu's lists of addresses: emit would only ever try the first."""
+    if ";" in url:  # not shown: where a password ends cannot be told
+        raise ConfigurationError(
+            f"{what} has a ';', which separates several addresses: give one, such as that of a load balancer before "
+            "the brokers. A ';' within a password is written %3B"
+        )
+
+
+def _kombu_socket(url: str) -> str:
+    """redis-py's URL of a unix socket in kombu's form."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    query["virtual_host"] = query.pop("db", query.get("virtual_host", "0"))
+    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
 
 
 def broker_kind(url: str) -> str | None:

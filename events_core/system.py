@@ -19,6 +19,7 @@ from events_core.emitter import Emission, EventEmitter
 from events_core.errors import ConfigurationError, HandlersNotLoaded
 from events_core.event_map import EventMap
 from events_core.events import Event
+from events_core.forking import call_in_child
 from events_core.handlers import DEFAULT_RETRY, HandlerSpec, real_module_name
 from events_core.policies import Retry
 from events_core.publishing.base import Publisher
@@ -75,10 +76,14 @@ class EventSystem:
         self._celery = celery
         self._publisher: Publisher | None = None
         self._embedded: EmbeddedRedis | None = None
-        self._lock = threading.RLock()
+        self._new_lock()
+        call_in_child(self._new_lock)
         systems.add(self)
         if celery is not None:
             tell_worker(celery)
+
+    def _new_lock(self) -> None:
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<EventSystem {self.name!r}>"
@@ -98,10 +103,11 @@ class EventSystem:
         """Decorator that binds a function or class to an event class or pattern; options as `EventMap.bind`.
 
         task: a Celery task that exists already, bound instead, and called with what `args` makes of the event.
+        Of the options it takes `queue` only.
         """
         options: dict[str, Any] = {"queue": queue, "retry": retry, "timeout": timeout, "aliases": aliases, "args": args}
         if task is not None:
-            self.bind(event, task, **options)
+            self.bind(event, task, name=name, **options)
             return lambda target: target
 
         def bind(target: H) -> H:
@@ -141,19 +147,20 @@ class EventSystem:
         """Import the modules named in `handlers`, once. Raises HandlersNotLoaded, again each time it is called."""
         if self._loaded:
             return
-        with self._lock:
-            main = real_module_name("__main__") if "__main__" in sys.modules else ""
-            for module in self._modules:
-                if module == main:
-                    continue  # the script that runs is that module; a second copy would define everything twice
-                try:
-                    importlib.import_module(module)
-                except Exception as error:
-                    raise HandlersNotLoaded(
-                        f"handlers={list(self._modules)!r} of {self.name!r}: {module!r} cannot be imported "
-                        f"({type(error).__name__}: {error})"
-                    ) from error
-            self._loaded = True
+        # No lock of ours: a thread that imports one of them itself, and emits while it does, would wait for us while
+        # we wait for it. Python imports each module once, whoever asks, and finds such circles.
+        main = real_module_name("__main__") if "__main__" in sys.modules else ""
+        for module in self._modules:
+            if module == main:
+                continue  # the script that runs is that module; a second copy would define everything twice
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                raise HandlersNotLoaded(
+                    f"handlers={list(self._modules)!r} of {self.name!r}: {module!r} cannot be imported "
+                    f"({type(error).__name__}: {error})"
+                ) from error
+        self._loaded = True
 
     @property
     def celery(self) -> Celery:
@@ -161,10 +168,13 @@ class EventSystem:
 
         Raises ConfigurationError when no broker is set.
         """
+        if self._celery is not None:
+            return self._celery
         with self._lock:
             if self._celery is None:
-                self._celery = make_celery_app(self.name, self.settings)
-                tell_worker(self._celery)
+                celery = make_celery_app(self.name, self.settings)
+                tell_worker(celery)
+                self._celery = celery
             return self._celery
 
     def check_broker(self) -> None:

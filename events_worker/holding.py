@@ -13,8 +13,9 @@ _SOONEST, _LATEST = 1.0, 30.0
 
 
 def held_since(run: Run) -> float:
-    """When the delivery was held first, in seconds since the epoch."""
-    return run.time("events-held-since")
+    """When the delivery was held first, in seconds since the epoch; now, where a header names no time in the past."""
+    since = run.time("events-held-since")
+    return since if 0 <= since <= run.started_at else run.started_at
 
 
 def hold_or_bury(

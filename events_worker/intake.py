@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
@@ -105,22 +105,35 @@ def _hold(system: EventSystem, received: _Received, error: Any) -> None:
         _bury_undecodable(system, received, error)
         return
     try:
+        UUID(task_id := headers["id"])
         payload = json.loads(received.body())[0][0]
-    except (ValueError, LookupError, TypeError, UnicodeDecodeError) as undecodable:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as undecodable:
         _bury_undecodable(system, received, undecodable)
         return
-    run = Run.of(str(headers.get("id") or uuid4()), name, received.queue, dict(headers), payload, redelivered=False)
-    outcome = hold_or_bury(
-        run, "unknown_handler", UndecodableEvent(f"no handler {name!r} is bound here"), system.settings.unknown_grace
+    run = Run.of(task_id, name, received.queue, dict(headers), payload, redelivered=False)
+    undertaker.submit(
+        lambda: _settle_unknown(system, run),
+        then=received.acknowledge,
+        instead=lambda: _keep(system, _undecodable(received, None)),
     )
+
+
+def _settle_unknown(system: EventSystem, run: Run) -> None:
+    error = UndecodableEvent(f"no handler {run.task!r} is bound here")
+    outcome = hold_or_bury(run, "unknown_handler", error, system.settings.unknown_grace)
     run.starts -= 1
-    undertaker.submit(lambda: parts_of(system).settlement.settle(run, outcome), then=received.acknowledge)
+    parts_of(system).settlement.settle(run, outcome)
 
 
 def _bury_undecodable(system: EventSystem, received: _Received, error: Any) -> None:
+    letter = _undecodable(received, error)
+    undertaker.submit(lambda: _keep(system, letter), then=received.acknowledge)
+
+
+def _undecodable(received: _Received, error: Any) -> DeadLetter:
     headers = received.message.headers if isinstance(received.message.headers, dict) else {}
     described = f"content type {received.message.content_type}" + (f", {type(error).__name__}" if error else "")
-    letter = DeadLetter.of(
+    return DeadLetter.of(
         str(uuid4()),
         StoredMessage(name if isinstance(name := headers.get("task"), str) else "", received.queue, {}, ""),
         Dead("undecodable", f"the message is no delivery ({described})", type(error).__name__ if error else ""),
@@ -128,8 +141,9 @@ def _bury_undecodable(system: EventSystem, received: _Received, error: Any) -> N
         first_at=time.time(),
         raw=base64.b64encode(received.body()[:_LONGEST_RAW]).decode("ascii"),
     )
-    logger.error("a message on %s is no delivery (%s): dead letter %s", received.queue, described, letter.id)
+
+
+def _keep(system: EventSystem, letter: DeadLetter) -> None:
     parts = parts_of(system)
-    undertaker.submit(
-        lambda: parts.settlement.insist(lambda: parts.dead_letters.keep(letter)), then=received.acknowledge
-    )
+    parts.settlement.insist(lambda: parts.dead_letters.keep(letter))
+    logger.error("a message on %s: %s: dead letter %s", letter.queue, letter.error, letter.id)

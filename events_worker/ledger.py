@@ -3,7 +3,8 @@
 Asked and written only outside the ordinary case, which is a first run of a message that was delivered once.
 
 One hash for each delivery: `settled` is the number of the last settled run, `starts` counts how often the run in
-progress was begun, `until` is when the claim of the copy that runs it ends (milliseconds, Redis's clock).
+progress was begun, `until` is when the claim of the copy that runs it ends (milliseconds, Redis's clock), `owner` whose
+claim that is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or 0)
 local fresh = tonumber(ARGV[2]) > settled
 if fresh then
   redis.call('HSET', KEYS[1], 'settled', ARGV[2])
-  redis.call('HDEL', KEYS[1], 'starts', 'until')
+  redis.call('HDEL', KEYS[1], 'starts', 'until', 'owner')
   redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 """
@@ -34,13 +35,17 @@ if settled >= tonumber(ARGV[1]) then return {'settled', 0} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = tonumber(redis.call('HGET', KEYS[1], 'until') or 0) - now
-if left > 0 then return {'busy', left} end
 local unfinished = redis.call('HGET', KEYS[1], 'starts')
+"""
+
+_BUSY = """
+if left > 0 then return {'busy', left} end
 """
 
 # A suspect's next start is counted by who runs it alone: the worker that hands it over may die before that.
 _BEGIN = (
     _LOOK
+    + _BUSY
     + """
 if unfinished then return {'suspect', unfinished} end
 redis.call('HSET', KEYS[1], 'starts', ARGV[2] + 1)
@@ -49,10 +54,19 @@ return {'begun', ARGV[2] + 1}
 """
 )
 
+# Repeated by an owner who did not hear the reply: it has begun already, and no one else has since.
 _BEGIN_ALONE = (
     _LOOK
     + """
-redis.call('HSET', KEYS[1], 'starts', (unfinished or 0) + 1, 'until', now + ARGV[2])
+if unfinished and redis.call('HGET', KEYS[1], 'owner') == ARGV[4] then
+  redis.call('HSET', KEYS[1], 'until', now + ARGV[2])
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
+  return {'begun', unfinished}
+end
+"""
+    + _BUSY
+    + """
+redis.call('HSET', KEYS[1], 'starts', (unfinished or 0) + 1, 'until', now + ARGV[2], 'owner', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return {'begun', (unfinished or 0) + 1}
 """
@@ -67,7 +81,8 @@ return 1
 
 _WITHDRAW = """
 if tonumber(redis.call('HGET', KEYS[1], 'settled') or 0) >= tonumber(ARGV[1]) then return 0 end
-redis.call('HDEL', KEYS[1], 'until')
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], 'until', 'owner')
 if redis.call('HEXISTS', KEYS[1], 'starts') == 1 then redis.call('HINCRBY', KEYS[1], 'starts', -1) end
 return 1
 """
@@ -117,18 +132,21 @@ class Ledger:
         word, value = self._begin(keys=[self.key(task_id)], args=[run, presumed, _KEEP])
         return Suspect(int(value)) if word == "suspect" else _read(word, value)
 
-    def begin_alone(self, task_id: str, run: int) -> Begun | Claimed | None:
-        """Count and claim one start of a suspect's run; None if that run is settled already."""
-        word, value = self._begin_alone(keys=[self.key(task_id)], args=[run, int(LEASE * 1000), _KEEP])
+    def begin_alone(self, task_id: str, run: int, owner: str) -> Begun | Claimed | None:
+        """Count and claim one start of a suspect's run; None if that run is settled already.
+
+        owner: names this one start; asked again with the same owner, it counts once.
+        """
+        word, value = self._begin_alone(keys=[self.key(task_id)], args=[run, int(LEASE * 1000), _KEEP, owner])
         return _read(word, value)
 
     def renew(self, task_id: str) -> None:
         """Renew the claim."""
         self._renew(keys=[self.key(task_id)], args=[int(LEASE * 1000)])
 
-    def withdraw(self, task_id: str, run: int) -> None:
-        """The start of this run ended through no fault of its own: it does not count."""
-        self._withdraw(keys=[self.key(task_id)], args=[run])
+    def withdraw(self, task_id: str, run: int, owner: str) -> None:
+        """The owner's start of this run ended through no fault of its own: it does not count."""
+        self._withdraw(keys=[self.key(task_id)], args=[run, owner])
 
     def settle(self, task_id: str, run: int) -> bool:
         """Run number `run` is settled; False if it was already."""

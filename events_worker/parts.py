@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -31,6 +32,14 @@ class Parts:
 
 _parts: WeakKeyDictionary[EventSystem, Parts] = WeakKeyDictionary()
 _lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_new_lock)
 
 
 def parts_of(system: EventSystem) -> Parts:

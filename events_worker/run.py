@@ -73,7 +73,8 @@ class Run:
     def time(self, header: str) -> float:
         """The time in a header, in seconds since the epoch; when this run began, where there is none."""
         value = self.headers.get(header)
-        return float(value) if isinstance(value, int | float) else self.started_at
+        plausible = isinstance(value, int | float) and 0 < value <= self.started_at + 86400
+        return float(value) if plausible else self.started_at
 
     def next_message(self, *, attempt: int, **headers: Any) -> StoredMessage:
         """The message of the delivery's next run."""

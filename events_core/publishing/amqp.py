@@ -191,10 +191,11 @@ class _Connection:
 
     def is_stale(self) -> bool:
         try:
-            readable, _, _ = select.select([self._amqp.transport.sock], [], [], 0)
-            if readable:  # a close, or connection.blocked: let the library read it
+            incoming = select.poll()  # select() refuses descriptors from 1024 on
+            incoming.register(self._amqp.transport.sock, select.POLLIN)
+            if incoming.poll(0):  # a close, or connection.blocked: let the library read it
                 self._amqp.drain_events(timeout=0.1)
-        except (*_ERRORS, AttributeError, ValueError):
+        except (*_ERRORS, AttributeError, TypeError, ValueError):
             return True
         return not self._amqp.connected
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from events_core.errors import EmitError
+from events_core.forking import call_in_child
 from events_core.publishing.base import CHUNK, Deadline, unsent
 from events_core.publishing.messages import Message
 
@@ -29,8 +28,7 @@ class Batcher:
     def __init__(self, publish: Callable[[Sequence[Message], float], None]) -> None:
         self._publish_now = publish
         self._reset()
-        ref = weakref.WeakMethod(self._reset)
-        os.register_at_fork(after_in_child=lambda: (method := ref()) and method())
+        call_in_child(self._reset)
 
     def _reset(self) -> None:
         self._waiting: deque[_Waiting] = deque()
@@ -92,9 +90,11 @@ class Batcher:
             return
         error: BaseException | None = None
         try:
-            # The eldest's deadline holds for all: a broker that keeps it serves the younger ones too.
-            timeout = live[0].deadline.remaining() if len(live) > 1 else live[0].deadline.seconds
-            self._publish_now([message for waiting in live for message in waiting.messages], timeout)
+            messages = [message for waiting in live for message in waiting.messages]
+            # The eldest's deadline holds for all: a broker that keeps it serves the younger ones too. What does not
+            # fit one chunk goes by itself, and has the whole time for each chunk.
+            eldest = live[0].deadline
+            self._publish_now(messages, eldest.remaining() if len(messages) <= CHUNK else eldest.seconds)
         except BaseException as caught:
             error = caught
         for waiting in live:

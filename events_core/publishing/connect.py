@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import kombu
 from celery import Celery
 
 from events_core.errors import ConfigurationError
@@ -12,7 +13,7 @@ from events_core.publishing.amqp import AMQPPublisher
 from events_core.publishing.base import Publisher
 from events_core.publishing.queues import queue_declaration
 from events_core.publishing.redis import RedisPublisher
-from events_core.settings import without_password
+from events_core.settings import require_one_address, without_password
 
 #: Before the schemes of Redis in the broker URLs of apps that we make: they use our transport.
 SCHEME_PREFIX = "events-"
@@ -21,10 +22,14 @@ SCHEME_PREFIX = "events-"
 def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:
     """A publisher to the app's broker. Raises ConfigurationError for a broker that is neither Redis nor RabbitMQ."""
     connection = app.connection_for_write()
+    if len(connection.alt) > 1:
+        raise ConfigurationError(
+            "the Celery app's broker_url names several addresses, of which emit would only try the first: give one, "
+            "such as that of a load balancer before the brokers"
+        )
     driver = connection.transport.driver_type
     if driver == "redis":
-        url = redis_url(connection.as_uri(include_password=True))
-        options: dict[str, Any] = dict(connection.ssl) if isinstance(connection.ssl, dict) else {}
+        url, options = redis_address(connection)
         return RedisPublisher(url, options, connection.transport_options.get("global_keyprefix", ""))
     if driver == "amqp":
         return AMQPPublisher(connection, lambda name: queue_declaration(app, name, quorum=quorum_queues))
@@ -33,8 +38,18 @@ def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:
     )
 
 
+def redis_address(connection: kombu.Connection) -> tuple[str, dict[str, Any]]:
+    """Where a Redis broker is: redis-py's URL, and its options for TLS (`broker_use_ssl`, or those of the URL)."""
+    url = redis_url(connection.as_uri(include_password=True))
+    options: dict[str, Any] = dict(connection.ssl) if isinstance(connection.ssl, dict) else {}
+    if options and url.startswith("redis://"):  # to kombu the options alone mean TLS
+        url = "rediss://" + url.removeprefix("redis://")
+    return url, options
+
+
 def redis_url(url: str) -> str:
     """kombu's form of a Redis URL in redis-py's. Raises ConfigurationError for forms that cannot be used."""
+    require_one_address(url, "the address of the Redis")
     parts = urlsplit(url := url.removeprefix(SCHEME_PREFIX))
     if parts.scheme in ("redis", "rediss", "unix"):
         return url

@@ -13,9 +13,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events_core import ConfigurationError, EventSystem
-from events_core.publishing.connect import redis_url
+from events_core.publishing.connect import redis_address
 from events_worker.checks.finding import Finding, shown_url
-from events_worker.coordination import coordination_url
+from events_worker.coordination import coordination_address
 
 #: Seconds that one server is waited for.
 PATIENCE = 3.0
@@ -31,16 +31,15 @@ def check_servers(system: EventSystem) -> Iterator[Finding]:
         return
     try:
         broker = system.celery.connection_for_write(connect_timeout=PATIENCE)
-        looked_at = coordination_url(system)
+        looked_at, options = coordination_address(system)
     except ConfigurationError:
         return  # said by the static checks
     driver = broker.transport.driver_type
-    yield from _check_redis("coordination Redis", looked_at, {})
+    yield from _check_redis("coordination Redis", looked_at, options)
     if driver == "amqp":
         yield from _check_amqp(broker)
-    elif driver == "redis" and redis_url(url := broker.as_uri(include_password=True)) != looked_at:
-        options = dict(broker.ssl) if isinstance(broker.ssl, dict) else {}
-        yield from _check_redis("broker", redis_url(url), options)
+    elif driver == "redis" and redis_address(broker)[0] != looked_at:
+        yield from _check_redis("broker", *redis_address(broker))
 
 
 def probe(url: str, options: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ _PIPE_WIDTH = 200
 
 def print_json(value: Any) -> None:
     """Print one JSON document to stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(text.encode(errors="backslashreplace").decode())  # a lone surrogate stays JSON's \udXXX
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -8,15 +8,15 @@ from events_core import EventSystem
 from events_core.settings import without_password
 from events_worker.checks.servers import probe
 from events_worker.cli.failing import CommandFailed, reason_of
-from events_worker.coordination import coordination_url
+from events_worker.coordination import coordination_address
 from events_worker.parts import Parts, parts_of
 
 
 def reachable_parts(system: EventSystem) -> Parts:
     """The worker's parts, once the coordination Redis has answered. Raises CommandFailed within seconds if not."""
-    url = coordination_url(system)
+    url, options = coordination_address(system)
     try:
-        probe(url)
+        probe(url, options)
     except (redis.RedisError, OSError) as error:
         raise CommandFailed(
             f"the coordination Redis {without_password(url)} does not answer: {reason_of(error)}. Start it, or correct "

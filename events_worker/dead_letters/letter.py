@@ -94,11 +94,18 @@ class DeadLetter:
         return None if self.message is None else StoredMessage(**self.message)
 
     def shown(self) -> dict[str, Any]:
-        """What may be shown: times as ISO 8601, no payload."""
+        """What may be shown: times as ISO 8601 (None for one that is no time), no payload."""
         values = {name: getattr(self, name) for name in SHOWN}
         for name in ("first_at", "dead_at"):
-            values[name] = datetime.fromtimestamp(values[name], UTC).isoformat(timespec="milliseconds")
+            values[name] = _iso(values[name])
         return values
+
+
+def _iso(seconds: float) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # whoever sent the message may have put anything into its headers
+        return None
 
 
 def _fingerprint(outcome: Dead) -> str:

@@ -1,10 +1,14 @@
-"""Dead letters in the coordination Redis: a sorted set by time, a hash with the letters."""
+"""Dead letters in the coordination Redis: a sorted set by time, a hash with the letters.
+
+The times are Redis's: a worker whose clock is wrong neither makes a letter old nor forgets those of the others.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from events_worker.coordination import Coordination
 from events_worker.dead_letters.letter import DeadLetter
@@ -14,8 +18,9 @@ from events_worker.schedule import Schedule
 _PAGE = 200
 
 _KEEP = """
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[5])
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[4])
+redis.call('ZADD', KEYS[2], string.format('%s.%06d', time[1], time[2]), ARGV[1])
 return 1
 """
 _SETTLE_AND_KEEP = SETTLE + "if not fresh then return 0 end\n" + _KEEP
@@ -32,6 +37,16 @@ redis.call('HSET', KEYS[2], ARGV[1], now + ARGV[2])
 return 1
 """
 
+_PRUNE = """
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] - ARGV[1], 'LIMIT', 0, 1000)
+if #old > 0 then
+  redis.call('ZREM', KEYS[1], unpack(old))
+  redis.call('HDEL', KEYS[2], unpack(old))
+  redis.call('HDEL', KEYS[3], unpack(old))
+end
+return #old
+"""
+
 
 class DeadLetters:
     """The dead letters of one system."""
@@ -43,31 +58,34 @@ class DeadLetters:
         self._by_time, self._letters = coordination.key("dead"), coordination.key("dead:letters")
         self._redriving = coordination.key("dead:redriving")
         self._schedule_keys = schedule.keys
+        self._keep = coordination.script(_KEEP)
         self._settle_and_keep = coordination.script(_SETTLE_AND_KEEP)
         self._force_and_keep = coordination.script(_FORCE_AND_KEEP)
         self._lease = coordination.script(_LEASE)
+        self._prune = coordination.script(_PRUNE)
 
     def settle(self, letter: DeadLetter, run: int, *, force: bool = False) -> bool:
         """Settle the run as dead and keep the letter; False if the run was settled already.
 
         force: keep it even so, and withdraw the next run.
         """
-        script = self._force_and_keep if force else self._settle_and_keep
-        keys = [self._ledger.key(letter.id), self._by_time, self._letters, *self._schedule_keys]
-        arguments = [*self._ledger.settle_args(letter.id, run), letter.dead_at, letter.to_json()]
-        return bool(script(keys=keys, args=arguments))
+        return bool(self._store(self._force_and_keep if force else self._settle_and_keep, letter, run))
 
     def keep(self, letter: DeadLetter) -> None:
         """Keep the letter of what is no delivery."""
-        with self._client.pipeline() as pipe:
-            pipe.hset(self._letters, letter.id, letter.to_json())
-            pipe.zadd(self._by_time, {letter.id: letter.dead_at})
-            pipe.execute()
+        self._store(self._keep, letter, 0)
+
+    def _store(self, script: Callable[..., Any], letter: DeadLetter, run: int) -> Any:
+        keys = [self._ledger.key(letter.id), self._by_time, self._letters, *self._schedule_keys]
+        return script(keys=keys, args=[*self._ledger.settle_args(letter.id, run), letter.to_json()])
 
     def get(self, letter_id: str) -> DeadLetter | None:
         """One letter."""
-        text = self._client.hget(self._letters, letter_id)
-        return None if text is None else DeadLetter.from_json(str(text))
+        with self._client.pipeline() as pipe:
+            pipe.hget(self._letters, letter_id)
+            pipe.zscore(self._by_time, letter_id)
+            text, dead_at = pipe.execute()
+        return None if text is None else _read(text, dead_at)
 
     def find(
         self,
@@ -84,10 +102,12 @@ class DeadLetters:
         fits = _filter(ids, handler, event_type, reason)
         start = 0
         # by a snapshot of the ids, so that redriving while reading skips none
-        members = [str(member) for member in self._client.zrevrange(self._by_time, 0, -1)]
+        members: Any = self._client.zrevrange(self._by_time, 0, -1, withscores=True)
         while start < len(members):
-            for text in self._client.hmget(self._letters, members[start : start + _PAGE]):
-                if text is not None and fits(letter := DeadLetter.from_json(str(text))):
+            page = members[start : start + _PAGE]
+            texts = self._client.hmget(self._letters, [str(member) for member, _ in page])
+            for (_, dead_at), text in zip(page, texts, strict=True):
+                if text is not None and fits(letter := _read(text, dead_at)):
                     yield letter
             start += _PAGE
 
@@ -113,14 +133,12 @@ class DeadLetters:
 
     def prune(self) -> int:
         """Forget some of those older than DEAD_RETENTION; how many."""
-        old = self._client.zrangebyscore(self._by_time, "-inf", time.time() - self._retention, start=0, num=1000)
-        if old:
-            with self._client.pipeline() as pipe:
-                pipe.zrem(self._by_time, *old)
-                pipe.hdel(self._letters, *old)
-                pipe.hdel(self._redriving, *old)
-                pipe.execute()
-        return len(old)
+        return int(self._prune(keys=[self._by_time, self._letters, self._redriving], args=[self._retention]))
+
+
+def _read(text: Any, dead_at: float | None) -> DeadLetter:
+    letter = DeadLetter.from_json(str(text))
+    return letter if dead_at is None else replace(letter, dead_at=dead_at)
 
 
 def _filter(

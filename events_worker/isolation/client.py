@@ -21,12 +21,15 @@ logger = logging.getLogger(__name__)
 
 #: Seconds a run may take beyond its handler's timeout: loading the application, settling. Below HARD_LIMIT_GRACE.
 _GRACE = 10.0
+#: Seconds for a run to begin, loading the application included: an import may hang. A handler that Celery's hard limit
+#: ends has `_GRACE` instead.
+_BEGIN_WITHIN = 60.0
 #: How often a run whose process could not be made, or was lost without a word, is tried again here.
 _TRIES = 3
 
 
 class _NoNursery(Exception):
-    """The application cannot be loaded in a process of its own."""
+    """The application cannot be loaded in a process of its own, or takes too long."""
 
 
 class Isolation:
@@ -68,11 +71,26 @@ class Isolation:
         with ours:
             with theirs:
                 self._hand_over(theirs)
-            wire.send(ours, wire.pack_run(run))
-            answer = self._await_answer(ours, run, timeout)
+            answer = self._await_begin(ours, run)
+            if "begun" in answer:
+                answer = self._await_answer(ours, run, timeout)
         if "outcome" in answer:
             return wire.unpack_outcome(answer), bool(answer["settled"])
         return Dead("poison", f"the process of its own that it ran in ended: {_describe(answer['status'])}"), False
+
+    def _await_begin(self, ours: socket.socket, run: Run) -> dict[str, Any]:
+        """The first answer. Until then there is no claim to renew."""
+        limited = run.spec is not None and run.spec.timeout is not None and not run.spec.is_async
+        within = min(_GRACE, _BEGIN_WITHIN) if limited else _BEGIN_WITHIN
+        ours.settimeout(within)
+        try:
+            wire.send(ours, wire.pack_run(run))
+            answer: dict[str, Any] = wire.receive(ours)
+        except TimeoutError:
+            raise _NoNursery(f"loading the application there takes longer than {within:g} s") from None
+        if "failed" in answer:
+            raise _NoNursery(answer["failed"])
+        return answer
 
     def _await_answer(self, ours: socket.socket, run: Run, timeout: float | None) -> dict[str, Any]:
         end = None if timeout is None else time.monotonic() + timeout
@@ -86,8 +104,6 @@ class Isolation:
             except TimeoutError:
                 self._renew(run)
             else:
-                if "failed" in answer:
-                    raise _NoNursery(answer["failed"])
                 return answer
 
     def _renew(self, run: Run) -> None:
@@ -109,10 +125,11 @@ class Isolation:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
+        ours.settimeout(_BEGIN_WITHIN)
         with theirs:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             self._process = subprocess.Popen(
-                [*self._command, str(theirs.fileno())],
+                [*self._command, str(theirs.fileno()), str(_BEGIN_WITHIN)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,

@@ -1,10 +1,11 @@
 """The nursery: a process with the application loaded and no threads, which forks a warden for each suspect's run.
 
-``python -m events_worker.isolation.nursery MODULE SYSTEM FD``, started by `Isolation`.
+``python -m events_worker.isolation.nursery MODULE SYSTEM FD SECONDS``, started by `Isolation`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -21,13 +22,15 @@ from events_worker.isolation import warden, wire
 _IDLE = 60.0
 
 
-def main(module: str, name: str, fd: int) -> None:
-    """Serve until the worker is gone, or nothing has come for a while."""
+def main(module: str, name: str, fd: int, load_within: float) -> None:
+    """Serve until the worker is gone, nothing has come for a while, or loading has taken `load_within` seconds."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens are not waited for
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=fd)
     control.settimeout(_IDLE)
+    signal.setitimer(signal.ITIMER_REAL, load_within)  # an import that hangs sees no worker go: the signal ends it
     system, failure = _load(module, name)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     while True:
         try:
             word, fds, _, _ = socket.recv_fds(control, 1, 1)
@@ -37,7 +40,8 @@ def main(module: str, name: str, fd: int) -> None:
             return
         with socket.socket(fileno=fds[0]) as connection:
             if system is None:
-                wire.send(connection, {"failed": failure})
+                with contextlib.suppress(OSError):  # the worker waited no longer
+                    wire.send(connection, {"failed": failure})
             elif os.fork() == 0:
                 control.close()
                 _serve(system, connection)
@@ -67,4 +71,4 @@ def _serve(system: EventSystem, connection: socket.socket) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -9,6 +9,7 @@ import socket
 import sys
 import traceback
 from typing import NoReturn
+from uuid import uuid4
 
 from events_core import EventSystem
 from events_worker.isolation import wire
@@ -23,9 +24,15 @@ def watch(system: EventSystem, connection: socket.socket) -> None:
     """Run what the worker sends, in a process of its own, until that or the worker ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     run = wire.unpack_run(wire.receive(connection))
-    outcome = parts_of(system).execution.begin_alone(run)
+    owner = uuid4().hex
+    outcome = parts_of(system).execution.begin_alone(run, owner)
     if outcome is not None:
         wire.send(connection, wire.pack_outcome(outcome, settled=False))
+        return
+    try:
+        wire.send(connection, {"begun": True})  # before the run can answer
+    except OSError:  # the worker waited no longer
+        parts_of(system).ledger.withdraw(run.task_id, run.number, owner)
         return
     child = os.fork()
     if child == 0:
@@ -38,7 +45,7 @@ def watch(system: EventSystem, connection: socket.socket) -> None:
             _report(connection, os.waitstatus_to_exitcode(status))
             return
         if gone.poll(_GLANCE):
-            _withdraw(system, run, child)
+            _withdraw(system, run, child, owner)
             return
 
 
@@ -49,11 +56,11 @@ def _report(connection: socket.socket, status: int) -> None:
         pass  # the run has answered, and the worker has closed
 
 
-def _withdraw(system: EventSystem, run: Run, child: int) -> None:
+def _withdraw(system: EventSystem, run: Run, child: int, owner: str) -> None:
     """The worker is gone, or will wait no longer: end the run; its start does not count unless it has settled."""
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    parts_of(system).ledger.withdraw(run.task_id, run.number)
+    parts_of(system).ledger.withdraw(run.task_id, run.number, owner)
 
 
 def _run(system: EventSystem, run: Run, connection: socket.socket) -> NoReturn:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from celery import Celery, Task
 from celery.concurrency.solo import TaskPool as SoloPool
@@ -166,8 +167,10 @@ def _open(message: Any) -> None:
     if not isinstance(body[2], dict | None):
         raise InvalidTaskError("the embed in the body is no object")
     headers = message.headers
-    if not isinstance(headers.get("id"), str):
-        raise InvalidTaskError("the header id is missing")
+    try:
+        UUID(headers.get("id"))
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidTaskError("the header id is missing, or is no UUID") from None
     for name in ("timelimit", "stamps", "stamped_headers"):
         headers.pop(name, None)  # none of ours; the task sets its limits itself
     message._decoded_cache = body

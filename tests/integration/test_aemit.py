@@ -180,6 +180,30 @@ class TestTheLoop:
             assert max(took) < 2
             events.close()
 
+    def test_one_alone_behind_a_hung_one_keeps_the_bound_too(self, broker_url: str, system_name: str) -> None:
+        """Its time runs from when it was asked for, not from when its turn comes."""
+        port = urlsplit(broker_url).port
+        assert port is not None
+        with Proxy(port) as proxy:
+            events = make(system_name, broker_url.replace(f":{port}", f":{proxy.port}"), emit_timeout=3)
+
+            async def run() -> float:
+                await events.aemit(Happened(number=1))
+                proxy.blackhole()
+                hung = asyncio.create_task(events.aemit(Happened(number=2)))
+                while not proxy.swallowed:  # until then they could share a batch
+                    await asyncio.sleep(0.01)
+                started = time.monotonic()
+                with pytest.raises(EmitError):
+                    await events.aemit(Happened(number=3))
+                took = time.monotonic() - started
+                with pytest.raises(EmitError):
+                    await hung
+                return took
+
+            assert asyncio.run(run()) < 3 + 1
+            events.close()
+
 
 class TestBatches:
     def test_concurrent_calls_share_batches(self, own_redis_server: RedisServer, system_name: str) -> None:

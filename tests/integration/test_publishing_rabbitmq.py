@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,6 +18,7 @@ from events_core import DomainEvent, EmitError, EventSystem
 from events_core.publishing.queues import queue_declaration
 from tests.support import processes
 from tests.support.broker_queues import channel, envelopes
+from tests.support.proxy import Proxy
 from tests.support.servers import RabbitServer
 from tests.support.waiting import wait_until
 
@@ -47,6 +51,26 @@ def events(amqp_url: str, system_name: str) -> Iterator[EventSystem]:
 
 def numbers(url: str, queue: str) -> list[int]:
     return [envelope["data"]["number"] for envelope in envelopes(url, queue)]
+
+
+def test_a_connection_is_kept_beyond_descriptor_1024(amqp_url: str, system_name: str) -> None:
+    """select() refuses such descriptors; a busy web server has them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip(f"this machine allows {hard} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    port = urlsplit(amqp_url).port
+    assert port is not None
+    with Proxy(port) as proxy, ExitStack() as files:
+        events = make(system_name, amqp_url.replace(f":{port}", f":{proxy.port}"))
+        while files.enter_context(open(os.devnull)).fileno() < 1024:
+            pass
+        for number in range(3):
+            events.emit(Happened(number=number))
+        assert proxy.served == 1
+        events.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert numbers(amqp_url, f"{system_name}.events") == [0, 1, 2]
 
 
 class TestQueues:

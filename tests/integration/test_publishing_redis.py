@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import redis
 from celery import Celery
 
 from events_core import DomainEvent, EmitError, EventSystem
+from events_worker.checks.servers import check_servers
+from events_worker.coordination import connect
 from tests.support.broker_queues import envelopes, take_all
+from tests.support.missing import missing
+from tests.support.ports import free_port
+from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 
 
@@ -54,6 +63,78 @@ def numbers(url: str, queue: str) -> list[int]:
 def commands(client: redis.Redis) -> dict[str, int]:
     stats: dict[str, Any] = client.info("commandstats")
     return {name.removeprefix("cmdstat_"): value["calls"] for name, value in stats.items()}
+
+
+def serve_tls(server: RedisServer, folder: Path) -> tuple[int, Path]:
+    """Have it listen with TLS too: the port, and the certificate to trust."""
+    if shutil.which("openssl") is None:
+        missing("no openssl: install it (Debian: apt-get install openssl)")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    port = free_port()
+    settings = ["tls-cert-file", certificate, "tls-key-file", key, "tls-auth-clients", "no", "tls-port", port]
+    with server.client() as client:
+        try:
+            client.execute_command("CONFIG SET", *map(str, settings))
+        except redis.ResponseError as error:
+            missing(f"redis-server without TLS: {error}")
+    return port, certificate
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "rediss in the URL"])
+def test_the_tls_of_the_broker_holds_for_emit_and_coordination(
+    own_redis_server: RedisServer, system_name: str, tmp_path: Path, scheme: str
+) -> None:
+    """`broker_use_ssl` of the app, or the URL: who emits and the coordination client read the same."""
+    port, certificate = serve_tls(own_redis_server, tmp_path)
+    plain = own_redis_server.url()
+    url = plain.replace(f":{own_redis_server.port}/", f":{port}/").replace("redis:", f"{scheme.split(maxsplit=1)[0]}:")
+    tls = {"ssl_ca_certs": str(certificate), "ssl_cert_reqs": "required"}
+    if scheme == "rediss in the URL":
+        app = Celery("own", broker=f"{url}?{urlencode(tls)}", set_as_current=False)
+    else:
+        app = Celery("own", broker=url, set_as_current=False)
+        app.conf.broker_use_ssl = tls
+    events = make(system_name, "", celery=app)
+    events.emit(First(number=1))
+    assert numbers(plain, f"{system_name}.first") == [1]
+    assert connect(events).client.ping()
+    assert not [finding for finding in check_servers(events) if "cannot be reached" in finding.text]
+    events.close()
+
+
+def test_a_unix_socket_in_the_form_of_redis_py(system_name: str, tmp_path: Path) -> None:
+    """unix:// serves emit, the coordination client and kombu, which the worker uses."""
+    server = EventSystem(f"{system_name}.server", broker_url="embedded", data_dir=tmp_path)
+    embedded = server.open_embedded()
+    assert embedded is not None
+    assert embedded.url.startswith("unix://")
+    events = make(system_name, embedded.url)
+    events.emit(First(number=1))
+    assert connect(events).client.llen(f"{system_name}.first") == 1
+    with events.celery.connection_for_read() as connection:
+        assert connection.default_channel.client.llen(f"{system_name}.first") == 1
+    events.close()
+    server.close()
+
+
+def test_the_coordination_client_does_not_try_again_by_itself(own_redis_server: RedisServer, system_name: str) -> None:
+    """Who calls knows whether and for how long; a command tried twice may have happened twice."""
+    with Proxy(own_redis_server.port) as proxy:
+        events = EventSystem(
+            system_name, redis_url=own_redis_server.url().replace(f":{own_redis_server.port}/", f":{proxy.port}/")
+        )
+        client = connect(events).client
+        assert client.ping()
+        own_redis_server.kill()
+        proxy.served = 0
+        with pytest.raises(redis.ConnectionError):
+            client.ping()
+        assert proxy.served <= 1
+        own_redis_server.start()
+        assert client.ping()
 
 
 class TestPartialConfirmation:

@@ -144,6 +144,40 @@ def test_headers_that_no_delivery_has(under: Under, headers: dict[str, Any]) -> 
     assert buried(under, known).reason == "undecodable"
 
 
+UNKNOWN: dict[str, tuple[dict[str, Any], bytes]] = {
+    "an id that is no UUID": ({"id": "seven"}, b"[[{}], {}, {}]"),
+    "no id": ({"id": None}, b"[[{}], {}, {}]"),
+    "a body that is too deep": ({}, b"[" * 20_000),
+}
+
+
+@pytest.mark.parametrize("headers, body", UNKNOWN.values(), ids=UNKNOWN)
+def test_garbage_for_a_handler_that_no_one_knows(under: Under, headers: dict[str, Any], body: bytes) -> None:
+    """What cannot be held is dead at once, its bytes kept under an id of our own, and its message acknowledged."""
+    _is_buried_as_it_is(under, headers, body)
+
+
+# AMQP headers cannot hold these
+@pytest.mark.parametrize("under", ["redis-prefork"], indirect=True)
+@pytest.mark.parametrize(
+    "headers",
+    [{"id": "\ud800"}, {"events-held-since": 10**400}, {"trace-\ud800": "x", "events-held-since": 10**400}],
+    ids=["an id that UTF-8 cannot hold", "a time that no float holds", "both"],
+)
+def test_headers_that_only_json_can_hold(under: Under, headers: dict[str, Any]) -> None:
+    """What no one expected while it was buried holds no slot either."""
+    _is_buried_as_it_is(under, headers, b"[[{}], {}, {}]")
+
+
+def _is_buried_as_it_is(under: Under, headers: dict[str, Any], body: bytes) -> None:
+    known = {letter.id for letter in under.rig.letters()}
+    under.rig.put_raw(body, headers=task_headers(task="nobody.knows", **headers))
+    letter = buried(under, known)
+    assert (letter.reason, letter.handler) == ("undecodable", "nobody.knows")
+    assert letter.raw is not None
+    assert base64.b64decode(letter.raw) == body
+
+
 @pytest.mark.parametrize("named", [False, True], ids=["no task", "names a handler"])
 @pytest.mark.parametrize("content_type", ["application/x-python-serialize", "pickle"])
 def test_a_pickle_is_never_unpickled(under: Under, tmp_path: Path, content_type: str, named: bool) -> None:

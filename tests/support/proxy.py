@@ -32,6 +32,8 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self.swallowed = 0
         """Bytes that clients and the server sent in vain."""
+        self.served = 0
+        """Connections that clients have made."""
         self.port = free_port()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._run(self._accept)
@@ -77,6 +79,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed
+            self.served += 1
             self._serve(client)
 
     def _serve(self, client: socket.socket) -> None:

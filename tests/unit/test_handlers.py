@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from events_core import BindError, DomainEvent, EventHandler, EventsError, NotificationEvent, Retry
+from events_core import BindError, DomainEvent, EventHandler, EventsError, EventSystem, NotificationEvent, Retry
 from events_core.event_map import EventMap
 from events_core.handlers import HandlerSpec, inspect_handler
 from tests.support.processes import child_env
@@ -179,6 +179,19 @@ class TestWhatMayBeBound:
         assert (spec.name, spec.kind) == ("billing.charge", "task")
         assert spec.args is not None
         assert spec.args(Placed(order_id=7)) == (7,)
+        assert bind(charge, queue="theirs").queue == "theirs"
+
+    @pytest.mark.parametrize(
+        "options", [{"retry": Retry()}, {"retry": None}, {"timeout": 5}, {"aliases": ["old"]}, {"name": "other"}]
+    )
+    def test_options_that_a_celery_task_would_not_heed(self, options: dict[str, Any]) -> None:
+        """It runs as Celery runs it: what would do nothing is an error, the defaults given explicitly included."""
+        task = Celery("handlers", set_as_current=False).task(name="billing.charge")(plain)
+        message = rf"{next(iter(options))}= would do nothing for billing\.charge.*Set them on the task"
+        with pytest.raises(BindError, match=message):
+            bind(task, **options)
+        with pytest.raises(BindError, match=message):
+            EventSystem("handlers").handler(Placed, task=task, **options)
 
 
 class TestWhatIsRefused:

@@ -66,6 +66,13 @@ def test_which_exceptions_are_tried_again(options: dict[str, Any], error: BaseEx
         {"base": -1},
         {"factor": -1},
         {"max_delay": -1},
+        {"base": float("inf")},
+        {"base": float("nan")},
+        {"factor": float("inf")},
+        {"factor": float("nan")},
+        {"max_delay": float("inf")},
+        {"max_delay": float("nan")},
+        {"max_delay": 1e12},
         {"base": "1"},
         {"on": (ValueError, "KeyError")},
         {"on": ValueError()},
@@ -91,5 +98,10 @@ def test_retry_later_and_give_up_carry_what_they_say() -> None:
     assert RetryLater(2.5).seconds == 2.5
     assert GiveUp("card stolen").reason == "card stolen"
     assert str(GiveUp()) == "the handler gave up"
-    with pytest.raises(ValueError, match="must not be negative"):
-        RetryLater(-1)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("-inf"), float("nan"), 1e300, 10**400, "5", None])
+def test_a_time_that_never_comes_is_refused_where_it_is_raised(seconds: Any) -> None:
+    """Not when the worker stores it, where it would fail again and again."""
+    with pytest.raises(ValueError, match="seconds must be from 0 to"):
+        RetryLater(seconds)

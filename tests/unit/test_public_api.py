@@ -183,3 +183,94 @@ def test_the_audit_itself_notices(tmp_path: Path) -> None:
     told = audited(program + "logging.getLogger('sqlalchemy').setLevel(logging.INFO)", tmp_path)
     assert {"open program.py", "socket.connect", "thread noticed"} <= set(told["touched"])
     assert "sqlalchemy" in told["levels"]
+
+
+def run_program(code: str, cwd: Path) -> str:
+    """What a program prints; it is given a minute, for a deadlock would take for ever."""
+    (cwd / "program.py").write_text(textwrap.dedent(code))
+    ran = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=cwd,
+        env=child_env(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_loading_handlers_and_importing_them_elsewhere_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """A thread imports a module of handlers, which uses the system, while another's first emit imports it too."""
+    (tmp_path / "shop_events.py").write_text(
+        "import threading\n"
+        "from events_core import EventSystem\n"
+        "events = EventSystem('shop', broker_url='redis://127.0.0.1:1', handlers=['shop_handlers'])\n"
+        "importing, loading = threading.Event(), threading.Event()\n"
+    )
+    (tmp_path / "shop_handlers.py").write_text(
+        "from shop_events import events, importing, loading\n"
+        "importing.set()\n"
+        "assert loading.wait(30)\n"
+        "events.load()\n"
+        "events.celery\n"
+        "events.publisher\n"
+    )
+    program = """
+        import importlib, threading, time, sys
+        from shop_events import events, importing, loading
+        one = threading.Thread(target=importlib.import_module, args=["shop_handlers"], daemon=True)
+        one.start()
+        assert importing.wait(30)
+        two = threading.Thread(target=events.load, daemon=True)
+        two.start()
+        while not any(f.f_code.co_filename.startswith("<frozen importlib") for f in frames(two)):
+            time.sleep(0.01)
+        loading.set()
+        one.join(30), two.join(30)
+        print("waiting" if one.is_alive() or two.is_alive() else "loaded", flush=True)
+    """
+    frames = """
+        import sys
+        def frames(thread):
+            frame = sys._current_frames().get(thread.ident)
+            while frame is not None:
+                yield frame
+                frame = frame.f_back
+    """
+    assert run_program(textwrap.dedent(frames) + textwrap.dedent(program), tmp_path) == "loaded\n"
+
+
+@pytest.mark.parametrize(
+    "lock, used",
+    [
+        ("events._lock", "events.celery"),
+        ("events.event_map._lock", "events.bind(Happened, print, name='again')"),
+        ("parts._lock", "parts.parts_of(events)"),
+    ],
+)
+def test_a_lock_that_is_held_at_a_fork_does_not_hold_up_the_child(lock: str, used: str, tmp_path: Path) -> None:
+    """gunicorn preload, multiprocessing: a thread of the parent is at work, and does not exist in the child."""
+    program = f"""
+        import os, signal, threading
+        from events_core import DomainEvent, EventSystem
+        from events_worker import parts
+        class Happened(DomainEvent, event_type="forked"): pass
+        events = EventSystem("shop", broker_url="redis://127.0.0.1:1")
+        held, done = threading.Event(), threading.Event()
+        def hold():
+            with {lock}:
+                held.set()
+                done.wait()
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            {used}
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        done.set()
+    """
+    assert run_program(program, tmp_path) == "0\n"

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from events_core import ConfigurationError, EventSystem
+from events_core.publishing.connect import redis_url
 from events_core.settings import app_path, broker_kind, load_settings, require_broker, without_password
+from events_worker.coordination import coordination_url
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +62,7 @@ def test_each_is_read_from_its_variable_and_a_keyword_beats_it(
     [
         ({"emit_timeout": 0}, "EMIT_TIMEOUT"),
         ({"emit_timeout": "soon"}, "EMIT_TIMEOUT"),
+        ({"emit_timeout": "inf"}, "EMIT_TIMEOUT"),
         ({"max_event_bytes": -1}, "MAX_EVENT_BYTES"),
         ({"max_hops": 0}, "MAX_HOPS"),
         ({"unknown_grace": -1}, "UNKNOWN_GRACE"),
@@ -90,6 +94,35 @@ def test_an_unknown_kind_of_broker_is_refused_without_showing_its_password() -> 
     with pytest.raises(ConfigurationError, match=r"sqs://me:\*\*\*@host") as caught:
         require_broker(load_settings("shop", broker_url="sqs://me:sesame@host"))
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["amqp://u:sesame@a;amqp://u:sesame@b", "redis://a/0;redis://b/0", "amqp://a;b"])
+def test_several_addresses_are_refused(url: str) -> None:
+    """emit would only ever try the first, while the worker moves on to the next."""
+    with pytest.raises(ConfigurationError, match=r"EVENTS_BROKER_URL has a ';'.*give one.*load balancer") as caught:
+        require_broker(load_settings("shop", broker_url=url))
+    assert "sesame" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"has a ';'.*give one"):
+        redis_url(url)
+    own = EventSystem("shop", celery=Celery("own", broker=url, set_as_current=False))
+    with pytest.raises(ConfigurationError, match=r"broker_url names several addresses.*load balancer"):
+        own.publisher  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "url, kombus",
+    [
+        ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix://u:p@/run/redis.sock?db=3", "redis+socket://u:p@/run/redis.sock?virtual_host=3"),
+    ],
+)
+def test_a_unix_socket_gets_the_form_that_kombu_knows(url: str, kombus: str) -> None:
+    """redis-py's unix:// is one that people know; kombu answers it with a KeyError."""
+    system = EventSystem("shop", broker_url=url)
+    assert require_broker(system.settings) == kombus
+    assert system.celery.connection_for_write().transport.driver_type == "redis"
+    assert coordination_url(system) == (url if "db=" in url else f"{url}?db=0")
 
 
 def test_the_container_image_refuses_the_embedded_redis() -> None:

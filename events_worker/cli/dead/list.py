@@ -32,7 +32,7 @@ def print_letters(letters: Iterable[DeadLetter]) -> None:
     shown = table("Dead letters", "id", "event", "handler", "reason", "starts", "died", "error", whole=("id",))
     for letter in letters:
         event = f"{letter.event_type} v{letter.version}" if letter.event_type else "no event"
-        died = str(letter.shown()["dead_at"]).replace("T", " ")[:19]
+        died = str(letter.shown()["dead_at"] or "").replace("T", " ")[:19]
         values = (letter.id, event, letter.handler, letter.reason, letter.starts, died, letter.error)
         shown.add_row(*map(cell, values))
     out = console()

@@ -1,0 +1,84 @@
+"""Dead letters in a real Redis: whose clock counts, and what forged headers may do."""
+
+from __future__ import annotations
+
+import math
+import time
+from uuid import uuid4
+
+import pytest
+import redis
+
+from events_worker.coordination import Coordination
+from events_worker.dead_letters import DeadLetter, DeadLetters
+from events_worker.ledger import Ledger
+from events_worker.outcome import Dead
+from events_worker.schedule import Schedule
+from events_worker.stored import StoredMessage
+
+DAY = 86400.0
+RETENTION = 30 * DAY
+
+
+@pytest.fixture
+def letters(redis_url: str) -> DeadLetters:
+    coordination = Coordination(redis.Redis.from_url(redis_url, decode_responses=True, protocol=2), "shop:")
+    ledger = Ledger(coordination)
+    return DeadLetters(coordination, ledger, Schedule(coordination, ledger), RETENTION)
+
+
+def letter(first_at: float = 0.0) -> DeadLetter:
+    message = StoredMessage("shop.charge", "shop.events", {}, "[]")
+    return DeadLetter.of(str(uuid4()), message, Dead("exhausted"), starts=1, first_at=first_at)
+
+
+def wrong_clock(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    right = time.time
+    patch.setattr(time, "time", lambda: right() + seconds)
+
+
+@pytest.mark.parametrize("days", [-40, 40])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "settled"])
+def test_a_worker_whose_clock_is_wrong_forgets_nothing(
+    letters: DeadLetters, monkeypatch: pytest.MonkeyPatch, days: int, kept: bool
+) -> None:
+    """Neither its own letters nor those of the others, and the times shown are Redis's."""
+    others, own = letter(), None
+    letters.keep(others)
+    before = time.time()
+    with monkeypatch.context() as patch:
+        wrong_clock(patch, days * DAY)
+        own = letter()
+        if kept:
+            letters.keep(own)
+        else:
+            assert letters.settle(own, 1)
+        assert letters.prune() == 0
+    assert letters.prune() == 0
+    assert [found.id for found in letters.find()] == [own.id, others.id]
+    stored = letters.get(own.id)
+    assert stored is not None
+    assert stored.dead_at == next(letters.find(ids=(own.id,))).dead_at
+    assert abs(stored.dead_at - before) < DAY
+
+
+def test_old_letters_are_pruned(letters: DeadLetters, redis_url: str) -> None:
+    """More than one page of them; newer ones stay."""
+    old = [letter() for _ in range(3)]
+    for one in old:
+        letters.keep(one)
+    new = letter()
+    letters.keep(new)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.zadd("shop:dead", {one.id: time.time() - RETENTION - 60 for one in old})
+        assert letters.prune() == 3
+        assert client.hkeys("shop:dead:letters") == [new.id]
+    assert [found.id for found in letters.find()] == [new.id]
+
+
+@pytest.mark.parametrize("first_at", [math.inf, -math.inf, math.nan, 1e300, -1e18])
+def test_a_time_that_is_none_is_shown_as_none(letters: DeadLetters, first_at: float) -> None:
+    """The header `events-first-at` is whatever the sender wrote: it must not hide the other letters."""
+    letters.keep(letter(first_at))
+    letters.keep(letter(1.0))
+    assert [found.shown()["first_at"] for found in letters.find()] == ["1970-01-01T00:00:01.000+00:00", None]
