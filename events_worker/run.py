@@ -73,8 +73,9 @@ class Run:
     def time(self, header: str) -> float:
         """The time in a header, in seconds since the epoch; when this run began, where there is none."""
         value = self.headers.get(header)
-        plausible = isinstance(value, int | float) and 0 < value <= self.started_at + 86400
-        return float(value) if plausible else self.started_at
+        if isinstance(value, int | float) and 0 < value <= self.started_at + 86400:
+            return float(value)
+        return self.started_at  # a forged one: infinite, or further ahead than any clock is wrong
 
     def next_message(self, *, attempt: int, **headers: Any) -> StoredMessage:
         """The message of the delivery's next run."""

@@ -53,7 +53,9 @@ def kept_headers(headers: dict[str, Any]) -> dict[str, Any]:
     own = {
         name: value
         for name, value in headers.items()
-        if ("-" in name or name in ("traceparent", "tracestate", "baggage")) and not name.startswith("x-")
+        if name.isascii()
+        and ("-" in name or name in ("traceparent", "tracestate", "baggage"))
+        and not name.startswith("x-")
     }
     return {name: _plain(value) for name, value in (kept | own).items()}
 

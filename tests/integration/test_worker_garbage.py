@@ -157,16 +157,11 @@ def test_garbage_for_a_handler_that_no_one_knows(under: Under, headers: dict[str
     _is_buried_as_it_is(under, headers, body)
 
 
-# AMQP headers cannot hold these
+# AMQP headers cannot hold it
 @pytest.mark.parametrize("under", ["redis-prefork"], indirect=True)
-@pytest.mark.parametrize(
-    "headers",
-    [{"id": "\ud800"}, {"events-held-since": 10**400}, {"trace-\ud800": "x", "events-held-since": 10**400}],
-    ids=["an id that UTF-8 cannot hold", "a time that no float holds", "both"],
-)
-def test_headers_that_only_json_can_hold(under: Under, headers: dict[str, Any]) -> None:
+def test_an_id_that_only_json_can_hold(under: Under) -> None:
     """What no one expected while it was buried holds no slot either."""
-    _is_buried_as_it_is(under, headers, b"[[{}], {}, {}]")
+    _is_buried_as_it_is(under, {"id": "\ud800"}, b"[[{}], {}, {}]")
 
 
 def _is_buried_as_it_is(under: Under, headers: dict[str, Any], body: bytes) -> None:
