@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ def run(**headers: Any) -> Run:
     return Run.of("id", "shop.handler", "shop.events", headers, {}, redelivered=False)
 
 
-@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), -1, "soon", None, time.time() + 10**7])
+@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), -1, "soon", None, 99_999_999_999])
 def test_a_time_that_is_none_is_that_of_the_run(value: Any) -> None:
     """A forged time neither fails nor holds a delivery for ever."""
     one = run(**{"events-first-at": value})
