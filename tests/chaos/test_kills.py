@@ -22,7 +22,7 @@ def _attack(env: dict[str, str], record: servers.RedisServer | servers.GivenRedi
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_workers_killed_on_rabbitmq(
     amqp_url: str, redis_server: servers.RedisServer, redis_url: str, system_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,8 +32,8 @@ def test_workers_killed_on_rabbitmq(
     attack.start(2)
     with attack.killing(every=2.0, at_least=10):
         attack.emit(system, range(EVENTS))
-        attack.wait_for_all(system, 120)
-    attack.wait_for_all(system, 120)
+        attack.wait_for_all(system, 240)
+    attack.wait_for_all(system, 240)
     print(attack.report(system))
     assert len(attack.emitted) == EVENTS
     assert attack.kills >= 10
@@ -41,7 +41,7 @@ def test_workers_killed_on_rabbitmq(
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_rabbitmq_killed(
     own_rabbitmq_server: servers.RabbitServer,
     redis_server: servers.RedisServer,
@@ -54,14 +54,14 @@ def test_rabbitmq_killed(
     system = attack.system(monkeypatch)
     attack.start(2)
     _emit_while(attack, system, own_rabbitmq_server, times=3)
-    attack.wait_for_all(system, 60)
+    attack.wait_for_all(system, 240)
     print(attack.report(system))
     assert len(attack.emitted) + attack.refused == EVENTS
     assert not attack.missing(system)
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_redis_killed(
     own_redis_server: servers.RedisServer,
     redis_server: servers.RedisServer,
@@ -77,7 +77,7 @@ def test_redis_killed(
     attack.start(2)
     pids = [worker.pid for worker in attack.workers]
     _emit_while(attack, system, own_redis_server, times=3)
-    attack.wait_for_all(system, 60)
+    attack.wait_for_all(system, 240)
     print(attack.report(system))
     print(f"{sum(w.pid in pids for w in attack.workers)} of {len(pids)} workers lived through it")
     assert len(attack.emitted) + attack.refused == EVENTS
@@ -85,7 +85,7 @@ def test_redis_killed(
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_workers_killed_on_redis(
     own_redis_server: servers.RedisServer,
     redis_server: servers.RedisServer,
@@ -103,7 +103,7 @@ def test_workers_killed_on_redis(
     attack.start(2)
     with attack.killing(every=2.0, at_least=10):
         attack.emit(system, range(EVENTS))
-        wait_until(lambda: len(attack.missing(system)) <= attack.kills, 180, "nearly every delivery to be done or dead")
+        wait_until(lambda: len(attack.missing(system)) <= attack.kills, 300, "nearly every delivery to be done or dead")
     restored = time.monotonic() + 30  # longer than the visibility timeout and a sweep
     wait_until(lambda: not attack.missing(system) or time.monotonic() > restored, 60, "what was held to come back")
     print(attack.report(system))

@@ -15,7 +15,7 @@ WAYS = ("segfault", "exit", "memory", "system_exit")
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("pool", "concurrency"), [("threads", 4), ("prefork", 2)])
 def test_poison_among_good(
     pool: str,
@@ -52,7 +52,7 @@ def test_poison_among_good(
         attack.restart_the_dead()
         return record.hlen("done:second") + len(dead_letters(system)) >= GOOD + 20
 
-    wait_until(settled, 500, "every delivery to be done or dead")
+    wait_until(settled, 800, "every delivery to be done or dead")
     dead = dead_letters(system)
     starts = {int(n): int(count) for n, count in record.hgetall("started:poisoned").items()}
     good_starts = sum(int(count) for count in record.hvals("started:second"))
