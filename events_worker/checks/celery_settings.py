@@ -85,6 +85,12 @@ def _check_given(app: Any, driver: str, address: str) -> Iterator[Finding]:
             f"Celery app {app.main!r} sets task_time_limit={app.conf.task_time_limit:g}: it ends handlers the hard way "
             "(their process is killed), three times, and then they are dead. Use timeout= of each handler instead",
         )
+    if app.conf.worker_enable_prefetch_count_reduction:
+        yield Finding(
+            "warning",
+            f"Celery app {app.main!r} leaves worker_enable_prefetch_count_reduction on: after a lost connection a worker "
+            "with -P threads may hang, because two threads read one connection. Set it to False",
+        )
     if app.conf.broker_connection_retry_on_startup is None:
         yield Finding(
             "warning",

@@ -142,6 +142,7 @@ GOOD: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_transport_options": {"confirm_publish": True},
     "worker_prefetch_multiplier": 4,
+    "worker_enable_prefetch_count_reduction": False,
 }
 
 
@@ -161,6 +162,7 @@ class TestGivenApp:
             ("warning", {"accept_content": ["application/x-python-serialize"]}, "accepts pickle"),
             ("warning", {"task_time_limit": 60}, "task_time_limit=60"),
             ("warning", {"broker_connection_retry_on_startup": None}, "broker_connection_retry_on_startup unset"),
+            ("warning", {"worker_enable_prefetch_count_reduction": True}, "may hang"),
         ],
     )
     def test_what_it_lacks_on_rabbitmq(self, level: str, settings: dict[str, Any], said: str) -> None:
