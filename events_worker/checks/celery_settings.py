@@ -88,8 +88,8 @@ def _check_given(app: Any, driver: str, address: str) -> Iterator[Finding]:
     if app.conf.worker_enable_prefetch_count_reduction:
         yield Finding(
             "warning",
-            f"Celery app {app.main!r} leaves worker_enable_prefetch_count_reduction on: after a lost connection a worker "
-            "with -P threads may hang, because two threads read one connection. Set it to False",
+            f"Celery app {app.main!r} leaves worker_enable_prefetch_count_reduction on: after a lost connection a "
+            "worker with -P threads may hang, because two threads read one connection. Set it to False",
         )
     if app.conf.broker_connection_retry_on_startup is None:
         yield Finding(
