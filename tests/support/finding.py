@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,9 +35,13 @@ def find(name: str, package: str, folders: tuple[Path, ...] = ()) -> Found | Non
         folders: looked at before PATH, for packages whose command on PATH is a wrapper.
     """
     found = _look(name, folders)
-    if found is not None or not _install(package):
+    if found is not None:
         return found
-    found = _look(name, folders)
+    with _alone():
+        found = _look(name, folders)  # another process of this run may have installed it meanwhile
+        if found is not None or not _install(package):
+            return found
+        found = _look(name, folders)
     return None if found is None else Found(found.binary, f"{found.binary}, installed now from Debian's {package}")
 
 
@@ -63,6 +69,14 @@ def _install(package: str) -> bool:
                 print(f"*** apt-get {' '.join(command)} failed:\n{ran.stderr[-2000:]}", file=sys.__stderr__)
                 return False
     return True
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time: tests run in several, and apt-get refuses a second one."""
+    with (Path(tempfile.gettempdir()) / f"celery-events-tests-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
