@@ -10,7 +10,7 @@ from events_core.embedded import EmbeddedRedis
 from events_core.embedded.places import Places
 from events_core.publishing.queues import new_queue
 from events_core.settings import Settings, broker_kind, require_broker
-from events_core.transport.stock import with_own_transport
+from events_core.transport import schemes
 
 #: The module of the worker, by name: events_core never imports it.
 _WORKER = "events_worker.app"
@@ -46,7 +46,7 @@ def celery_broker_url(settings: Settings) -> str:
     url = require_broker(settings)
     if settings.embedded:
         url = EmbeddedRedis(Places.of(settings.data_dir), 0).broker_url
-    return with_own_transport(url)
+    return schemes.with_stock(url) if settings.redis_transport == "stock" else schemes.with_streams(url)
 
 
 def _transport_options(url: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
@@ -29,7 +29,8 @@ class Settings(BaseSettings):
     max_hops: how many events may follow from one another. unknown_grace: seconds that deliveries for an unknown
     handler, type or version are held. dead_retention: seconds that dead letters are kept.
     data_dir: where the embedded Redis keeps its files. quorum_queues: declare RabbitMQ queues as quorum queues.
-    container: set in the container image, where `embedded` is refused.
+    redis_transport: how Celery uses a Redis broker: ``streams`` is ours, ``stock`` kombu's, which loses messages of
+    killed workers. container: set in the container image, where `embedded` is refused.
     """
 
     model_config = SettingsConfigDict(env_prefix="EVENTS_", extra="forbid", frozen=True)
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     flower_password: str = ""
     quorum_queues: bool = False
     container: bool = False
+    redis_transport: Literal["streams", "stock"] = "streams"
 
     @property
     def embedded(self) -> bool:

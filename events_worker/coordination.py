@@ -10,7 +10,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events_core import ConfigurationError, EventSystem
-from events_core.publishing.connect import SCHEME_PREFIX, redis_address, redis_url
+from events_core.publishing.connect import redis_address, redis_url
+from events_core.transport import schemes
 from events_core.settings import broker_kind, without_password
 
 #: Seconds to wait for the coordination Redis; whoever waits tries again.
@@ -62,7 +63,7 @@ def coordination_address(system: EventSystem) -> tuple[str, dict[str, Any]]:
     if embedded is not None:
         return embedded.url, {}
     broker = system.celery.connection_for_write()
-    url = broker.as_uri(include_password=True).removeprefix(SCHEME_PREFIX)
+    url = schemes.plain(broker.as_uri(include_password=True))
     if broker_kind(url) == "redis":
         return redis_address(broker)
     raise ConfigurationError(

@@ -14,9 +14,8 @@ from events_core.publishing.base import Publisher
 from events_core.publishing.queues import queue_declaration
 from events_core.publishing.redis import RedisPublisher
 from events_core.settings import require_one_address, without_password
-
-#: Before the schemes of Redis in the broker URLs of apps that we make: they use our transport.
-SCHEME_PREFIX = "events-"
+from events_core.transport import schemes
+from events_core.transport.streams import Transport as StreamsTransport
 
 
 def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:
@@ -30,7 +29,8 @@ def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:
     driver = connection.transport.driver_type
     if driver == "redis":
         url, options = redis_address(connection)
-        return RedisPublisher(url, options, connection.transport_options.get("global_keyprefix", ""))
+        prefix = connection.transport_options.get("global_keyprefix", "")
+        return RedisPublisher(url, options, prefix, streams=isinstance(connection.transport, StreamsTransport))
     if driver == "amqp":
         return AMQPPublisher(connection, lambda name: queue_declaration(app, name, quorum=quorum_queues))
     raise ConfigurationError(
@@ -50,7 +50,7 @@ def redis_address(connection: kombu.Connection) -> tuple[str, dict[str, Any]]:
 def redis_url(url: str) -> str:
     """kombu's form of a Redis URL in redis-py's. Raises ConfigurationError for forms that cannot be used."""
     require_one_address(url, "the address of the Redis")
-    parts = urlsplit(url := url.removeprefix(SCHEME_PREFIX))
+    parts = urlsplit(url := schemes.plain(url))
     if parts.scheme in ("redis", "rediss", "unix"):
         return url
     if parts.scheme in ("redis+socket", "socket"):

@@ -1,4 +1,4 @@
-"""Publishing to Redis in kombu's wire format: one LPUSH for each queue, all in one pipeline."""
+"""Publishing to Redis in kombu's wire format: one command for each queue, all in one pipeline."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ from events_core.errors import EmitError
 from events_core.publishing.base import Deadline, unsent
 from events_core.publishing.messages import Message
 from events_core.publishing.pool import ConnectionPool
+from events_core.transport import keys, scripts
 
 
 class RedisPublisher:
-    """Publishes to the lists that kombu's Redis transport reads.
+    """Publishes to the lists that kombu's Redis transport reads, or to the streams that ours reads.
 
     url: redis-py's form. options: further ones of redis-py connections (TLS). key_prefix: kombu's `global_keyprefix`.
+    streams: whether to streams.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "") -> None:
+    def __init__(
+        self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "", *, streams: bool = False
+    ) -> None:
         # Retries of redis-py's own would send again what may have arrived, long after the deadline.
         factory = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, **(options or {}))
         self._prefix = key_prefix
+        self._command = self._add if streams else self._push
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
             lambda deadline: _Connection(factory, deadline),
             again=(redis.ConnectionError, redis.TimeoutError, TimeoutError),
@@ -40,7 +45,7 @@ class RedisPublisher:
         by_queue: dict[str, list[Message]] = {}
         for message in messages:
             by_queue.setdefault(message.delivery.queue, []).append(message)
-        commands = [("LPUSH", self._prefix + queue, *map(encode, batch)) for queue, batch in by_queue.items()]
+        commands = [self._command(queue, batch) for queue, batch in by_queue.items()]
         try:
             connection = self._pool.take(deadline)
         except (redis.RedisError, OSError) as error:
@@ -64,6 +69,15 @@ class RedisPublisher:
     def close(self) -> None:
         """See `Publisher.close`."""
         self._pool.close()
+
+    def _push(self, queue: str, batch: Sequence[Message]) -> tuple[Any, ...]:
+        return ("LPUSH", self._prefix + queue, *map(encode, batch))
+
+    def _add(self, queue: str, batch: Sequence[Message]) -> tuple[Any, ...]:
+        stream = keys.stream_key(self._prefix, queue)
+        if len(batch) == 1:
+            return ("XADD", stream, "*", keys.FIELD, encode(batch[0]))
+        return ("EVAL", scripts.ADD, 1, stream, *map(encode, batch))
 
 
 class _Connection:

@@ -1,0 +1,85 @@
+"""Acknowledgements of one process, gathered for a few milliseconds and sent together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import redis
+
+from events_core.transport import keys
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that an acknowledgement may wait for others.
+DELAY = 0.003
+#: So many are sent at once however young they are.
+_FULL = 500
+
+
+class Acknowledgements:
+    """What the process has acknowledged and Redis does not know yet. They outlive the connection they came by.
+
+    client: of the Redis, with connections of its own. on_first: called when one begins to wait; must not block.
+    """
+
+    def __init__(self, client: redis.Redis, on_first: Callable[[], None]) -> None:
+        self._client = client
+        self._on_first = on_first
+        self._tags: deque[str] = deque()
+        self._since = 0.0
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._tags)
+
+    def add(self, tag: str) -> bool:
+        """Acknowledge soon. Returns whether it is the first that waits. Called from any thread."""
+        first = not self._tags
+        if first:
+            self._since = monotonic()
+        self._tags.append(tag)
+        if first:
+            self._on_first()
+        return first
+
+    @property
+    def due(self) -> bool:
+        """Whether they should be sent now."""
+        return bool(self._tags) and (len(self._tags) >= _FULL or monotonic() - self._since >= DELAY)
+
+    def flush(self) -> None:
+        """Send what waits. Raises redis-py's errors of the connection; then it goes on waiting."""
+        with self._lock:
+            tags: list[str] = []
+            while self._tags:
+                tags.append(self._tags.popleft())
+            if not tags:
+                return
+            try:
+                self._send(tags)
+            except BaseException:
+                self._tags.extendleft(reversed(tags))
+                raise
+
+    def _send(self, tags: list[str]) -> None:
+        with self._client.pipeline(transaction=True) as pipeline:
+            for stream, entries in keys.by_stream(tags).items():
+                pipeline.execute_command("XACK", stream, keys.GROUP, *entries)
+                pipeline.execute_command("XDEL", stream, *entries)
+            replies = pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, redis.ReadOnlyError | redis.ConnectionError):
+                raise reply
+            if isinstance(reply, redis.ResponseError):  # somebody put something else in the stream's place
+                logger.error("Redis refuses acknowledgements: %s", reply)
+
+    @contextmanager
+    def settled(self) -> Iterator[list[str]]:
+        """Hold sending back while the block looks at what lies in Redis; gives what waits to be sent."""
+        with self._lock:
+            yield list(self._tags)

@@ -1,0 +1,124 @@
+"""The event loop's part: when to read, when to send acknowledgements, when to deliver."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from kombu.transport import redis as stock
+
+from events_core.transport.delivering import TURN, deliver
+from events_core.transport.errors import LOST
+
+
+def _nothing() -> None:
+    """What a timer calls that only has to end the loop's wait."""
+
+
+class Poller(stock.MultiChannelPoller):
+    """Overrides kombu's of 5.7, whose connections and registrations it uses. One for all channels of a connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Whether an error of the connection has left this poller: Celery then opens another one.
+        self.failed = False
+        self._loop: Any = None
+        self._loop_thread: int | None = None
+        self._bell: tuple[int, int] | None = None
+        self._ringing = False
+
+    def use_loop(self, loop: Any) -> None:
+        """Run in this event loop."""
+        self._loop = loop
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether there is an event loop, which comes by again."""
+        return self._loop is not None
+
+    def on_poll_start(self) -> None:
+        """Before each wait of the loop: send what is due, ask for what there is room for."""
+        self._loop_thread = threading.get_ident()
+        self._guarded(self._prepare)
+
+    def _prepare(self) -> None:
+        ready = False
+        for channel in [*self._channels]:
+            if channel.consuming:
+                acknowledgements = channel.member.acknowledgements
+                if acknowledgements.due:
+                    acknowledgements.flush()
+                if channel.buffer:
+                    ready = ready or channel.qos.can_consume()
+                elif channel.active_queues and channel.has_room(patient=self.in_loop):
+                    self._register_BRPOP(channel)
+            if channel.active_fanout_queues:
+                self._register_LISTEN(channel)
+        if self._loop is not None and ready != self._ringing:
+            self._ring() if ready else self._silence()
+
+    def on_readable(self, fileno: int) -> Any:
+        """A connection has something to say."""
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
+        if kind != "BRPOP":
+            return self._guarded(lambda: super(Poller, self).on_readable(fileno))
+        if channel._in_poll:
+            return self._guarded(channel._brpop_read)
+        channel.client.connection.disconnect()  # nothing was asked: the server closed it
+        return None
+
+    def get(self, callback: Callable[..., Any], timeout: float | None = None) -> None:
+        """Without an event loop: deliver one message, or wait for one."""
+        for channel in [*self._channels]:
+            if channel.buffer and deliver(channel):
+                return
+        for channel in [*self._channels]:
+            if channel.consuming:
+                self._guarded(channel.member.acknowledgements.flush)
+        self._guarded(lambda: super(Poller, self).get(callback, timeout))
+
+    def flush_within(self, seconds: float) -> None:
+        """See that the loop comes by in time to send acknowledgements."""
+        if self._loop is None:
+            return
+        if threading.get_ident() == self._loop_thread:
+            self._loop.call_later(seconds, _nothing)
+        else:
+            self._loop.call_soon(self._loop.call_later, seconds, _nothing)
+
+    def close(self) -> None:
+        """Let go of the event loop."""
+        super().close()
+        self._silence()
+        if self._bell is not None:
+            for end in self._bell:
+                os.close(end)
+            self._bell = None
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except LOST:
+            self.failed = True
+            raise
+
+    # A message in the buffer is nothing that the loop's poll could see. A pipe that can be read is.
+
+    def _ring(self) -> None:
+        if self._bell is None:
+            self._bell = os.pipe()
+            os.write(self._bell[1], b"!")
+        self._loop.add_reader(self._bell[0], self._deliver)
+        self._ringing = True
+
+    def _silence(self) -> None:
+        if self._ringing and self._bell is not None:
+            self._loop.remove_reader(self._bell[0])
+        self._ringing = False
+
+    def _deliver(self) -> None:
+        for channel in [*self._channels]:
+            if channel.buffer:
+                self._guarded(lambda channel=channel: deliver(channel, TURN))
