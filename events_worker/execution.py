@@ -46,7 +46,7 @@ class Execution:
     """Executes the runs of one system.
 
     find: the handler of a task name. isolate: runs a suspect in a process of its own; gives its outcome, and whether
-    that process has settled it; None if there is no such process.
+    that process has settled it; None if there is no such process. counted: the broker counts deliveries in vain.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Execution:
         isolate: Callable[[Run], tuple[Outcome, bool] | None],
         max_hops: int,
         unknown_grace: float,
+        counted: bool = False,
     ) -> None:
         self._find = find
         self._emitter = emitter
@@ -69,6 +70,7 @@ class Execution:
         self._isolate = isolate
         self._max_hops = max_hops
         self._unknown_grace = unknown_grace
+        self._counted = counted
         self._odd_returns: set[str] = set()
 
     def execute(self, run: Run) -> Outcome:
@@ -118,6 +120,8 @@ class Execution:
     def _begin(self, run: Run) -> Outcome | None:
         if run.ordinary or run.isolated:
             return None
+        if self._counted:
+            return self._begin_counted(run)
         # A first run is not counted when it begins; delivered again, it is presumed to have begun once. It is no
         # suspect yet: a broker that restarts calls all that it kept delivered again.
         presumed = 1 if run.redelivered and run.number == 1 else 0
@@ -126,12 +130,24 @@ class Execution:
             run.suspect = True
             run.starts += begun.unfinished
             if begun.unfinished >= MAX_STARTS:
-                run.starts -= 1
-                return Dead(
-                    "poison", f"{MAX_STARTS} starts did not come to an end: it ends its process, or is too long"
-                )
+                return self._poison(run)
             return None
         return self._begun(run, begun)
+
+    def _begin_counted(self, run: Run) -> Outcome | None:
+        """As the broker counts: each delivery in vain was a start, or a bystander's; the third one happens alone."""
+        found = self._settlement.insist(lambda: self._ledger.look(run.task_id, run.number))
+        if isinstance(found, Begun):
+            if found.starts and run.in_vain >= MAX_STARTS:  # it could not be run alone, or not even that helped
+                return self._poison(run)
+            run.suspect = run.in_vain >= MAX_STARTS - 1
+            run.starts += run.in_vain
+            return None
+        return self._begun(run, found)
+
+    def _poison(self, run: Run) -> Dead:
+        run.starts -= 1
+        return Dead("poison", f"{MAX_STARTS} starts did not come to an end: it ends its process, or is too long")
 
     def begin_alone(self, run: Run, owner: str | None = None) -> Outcome | None:
         """Count and claim the start of a suspect, by who runs it. owner: names this start; a new name by default."""
@@ -182,6 +198,7 @@ class Execution:
         if events:
             self._emitter.emit_many(events)
         elif items and spec.name not in self._odd_returns:
-            self._odd_returns.add(spec.name)
+            self._counted = counted
+        self._odd_returns.add(spec.name)
             kind = type(returned).__name__
             logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, kind)

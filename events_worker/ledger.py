@@ -42,6 +42,8 @@ _BUSY = """
 if left > 0 then return {'busy', left} end
 """
 
+_LOOK_ONLY = _LOOK + _BUSY + "return {'begun', unfinished or 0}"
+
 # A suspect's next start is counted by who runs it alone: the worker that hands it over may die before that.
 _BEGIN = (
     _LOOK
@@ -90,7 +92,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """This copy runs the delivery. `starts` counts how often this run was begun, now included."""
+    """This copy may run the delivery. `starts` counts how often this run was begun, as far as the ledger counts them."""
 
     starts: int
 
@@ -114,6 +116,7 @@ class Ledger:
 
     def __init__(self, coordination: Coordination) -> None:
         self._coordination = coordination
+        self._look = coordination.script(_LOOK_ONLY)
         self._begin = coordination.script(_BEGIN)
         self._begin_alone = coordination.script(_BEGIN_ALONE)
         self._renew = coordination.script(_RENEW)
@@ -123,6 +126,14 @@ class Ledger:
     def key(self, task_id: str) -> str:
         """The delivery's hash."""
         return self._coordination.key(f"delivery:{task_id}")
+
+    def look(self, task_id: str, run: int) -> Begun | Claimed | None:
+        """Whether run number `run` may begin, where the broker counts the starts; None if it is settled already.
+
+        The starts are those that were made alone and did not come to an end.
+        """
+        word, value = self._look(keys=[self.key(task_id)], args=[run])
+        return _read(word, value)
 
     def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Suspect | Claimed | None:
         """Count one start of run number `run`, unless it is a suspect's; None if that run is settled already.

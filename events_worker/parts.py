@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from events_core import EventSystem
+from events_core.publishing.connect import counts_deliveries
 from events_worker.coordination import Coordination, connect
 from events_worker.dead_letters import DeadLetters
 from events_worker.execution import Execution
@@ -65,5 +66,6 @@ def _make(system: EventSystem) -> Parts:
         isolate=Isolation(system.module, system.name, ledger).run,
         max_hops=system.settings.max_hops,
         unknown_grace=system.settings.unknown_grace,
+        counted=counts_deliveries(system.celery),
     )
     return Parts(coordination, ledger, schedule, dead_letters, settlement, execution)

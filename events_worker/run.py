@@ -20,6 +20,7 @@ class Run:
 
     task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
     whatever started them; attempt counts those that failed. starts: begun so far, this one included.
+    in_vain: how often this message was delivered before and not settled, where the broker counts it.
     suspect: a start of it did not come to an end: it runs alone. isolated: this is that process of its own.
     """
 
@@ -29,6 +30,7 @@ class Run:
     headers: dict[str, Any]
     payload: Any
     redelivered: bool = False
+    in_vain: int = 0
     suspect: bool = False
     isolated: bool = False
     attempt: int = 1
@@ -56,6 +58,7 @@ class Run:
             attempt=_number(headers, "events-attempt", 1),
             number=_number(headers, "events-run", 1),
             starts=_number(headers, "events-starts", 0) + 1,
+            in_vain=_number(headers, "x-delivery-count", 0),
         )
 
     @property

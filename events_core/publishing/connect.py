@@ -38,6 +38,11 @@ def publisher_for(app: Celery, *, quorum_queues: bool) -> Publisher:
     )
 
 
+def counts_deliveries(app: Celery) -> bool:
+    """Whether the app's broker tells how often a message was delivered in vain, as quorum queues only nearly do."""
+    return isinstance(app.connection_for_read().transport, StreamsTransport)
+
+
 def redis_address(connection: kombu.Connection) -> tuple[str, dict[str, Any]]:
     """Where a Redis broker is: redis-py's URL, and its options for TLS (`broker_use_ssl`, or those of the URL)."""
     url = redis_url(connection.as_uri(include_password=True))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: Seconds of one turn: acknowledgements, signals and remote control are heard only between two turns.
 TURN = 0.003
+#: How often a message was delivered in vain: RabbitMQ's name and meaning (quorum queues).
 COUNT_HEADER = "x-delivery-count"
 
 
@@ -44,13 +45,13 @@ def deliver(channel: Channel, seconds: float = 0.0) -> bool:
 
 def message(channel: Channel, read: Read) -> dict[str, Any]:
     """A message as kombu's channels take it."""
-    tag, queue, raw, count = read
+    tag, queue, raw, in_vain = read
     payload = decode(raw, queue, channel.decode_body)
     properties = payload["properties"]
     properties["delivery_tag"] = tag
-    if count > 1:
-        payload["headers"][COUNT_HEADER] = count
+    payload["headers"].pop(COUNT_HEADER, None)  # one that a message was sent on with
+    if in_vain is not None:
         properties["delivery_info"]["redelivered"] = True
-    else:
-        payload["headers"].pop(COUNT_HEADER, None)
+        if in_vain:
+            payload["headers"][COUNT_HEADER] = in_vain
     return payload

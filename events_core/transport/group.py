@@ -29,11 +29,11 @@ class Group:
         """The process is presumed alive for so many seconds from now on."""
         self._alive(keys=[alive], args=[process, int(seconds * 1000)])
 
-    def give_back(self, stream: str, process: str, entries: Sequence[str]) -> None:
-        """Give entries that were delivered back to the queue, at their old place."""
+    def give_back(self, stream: str, process: str, entries: Sequence[str], *, in_vain: bool) -> None:
+        """Give entries that were delivered back to the queue, at their old place. in_vain: count the delivery."""
         for start in range(0, len(entries), BATCH):
             chunk = entries[start : start + BATCH]
-            self._give_back(keys=[stream], args=[keys.GROUP, keys.RETURNED, process, *chunk])
+            self._give_back(keys=[stream], args=[keys.GROUP, keys.RETURNED, process, int(in_vain), *chunk])
 
     def release(self, stream: str, consumer: str, keep: Iterable[str]) -> tuple[int, int]:
         """Give back all that lies in a consumer's name but `keep`. Returns how many were given back, and are kept."""

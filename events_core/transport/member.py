@@ -116,10 +116,10 @@ class Member:
         """A message of a lost connection was settled."""
         self._orphans.pop(tag, None)
 
-    def give_back(self, tags: list[str]) -> None:
-        """Give messages that were delivered back to their queues."""
+    def give_back(self, tags: list[str], *, in_vain: bool = False) -> None:
+        """Give messages that were delivered back to their queues. in_vain: count the delivery."""
         for stream, entries in keys.by_stream(tags).items():
-            self.group.give_back(stream, self.process, entries)
+            self.group.give_back(stream, self.process, entries, in_vain=in_vain)
 
     def release(self, name: str) -> bool:
         """Give back what lies in a retired name and nobody holds. Returns whether nothing is left in it."""

@@ -53,7 +53,7 @@ class QoS(virtual.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Delete the message, or give it back to its queue."""
         if requeue:
-            self.member.give_back([delivery_tag])
+            self.member.give_back([delivery_tag], in_vain=True)
             self._settle(delivery_tag)
         else:
             self.ack(delivery_tag)

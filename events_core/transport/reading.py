@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A message that is ours and not delivered yet: delivery tag, queue, JSON, how often it was delivered.
-Read = tuple[str, str, bytes, int]
+#: A message that is ours and not delivered yet: delivery tag, queue, JSON, and, if it was given back, how often it was
+#: delivered in vain.
+Read = tuple[str, str, bytes, int | None]
 #: Seconds before the connection is given up on which Redis refuses to read.
 _PAUSE = 1.0
 _GONE = ("NOGROUP", "UNBLOCKED", "no longer exists")
@@ -122,14 +123,14 @@ class Reader:
             for at in range(0, len(again), 3):
                 yield keys.tag_of(key, again[at].decode()), queue, again[at + 1], again[at + 2]
             for at in range(0, len(new), 2):
-                yield keys.tag_of(key, new[at].decode()), queue, new[at + 1], 1
+                yield keys.tag_of(key, new[at].decode()), queue, new[at + 1], None
 
     def _waited(self, reply: Any) -> Iterator[Read]:
         for stream, entries in reply.items() if isinstance(reply, dict) else reply or ():
             key = stream.decode()
             for entry, fields in entries:
                 raw = fields[1] if fields[0] == b"m" else b" ".join(fields)
-                yield keys.tag_of(key, entry.decode()), self._queues[key], raw, 1
+                yield keys.tag_of(key, entry.decode()), self._queues[key], raw, None
 
     def read_now(self, queue: str, count: int) -> list[Read]:
         """Read from one queue, outside the loop. Raises what a lost connection does."""

@@ -14,7 +14,7 @@ end
 
 # KEYS: streams, the most urgent first. ARGV: group, the name for what was given back, consumer, how many messages at
 # most, how many streams are of one urgency. Gives for each stream that had messages: its name, {id, message, ...} of
-# the new ones, {id, message, delivery count, ...} of those that were delivered before.
+# the new ones, {id, message, how often it was delivered in vain, ...} of those that were given back.
 READ = """
 local group, returned, consumer = ARGV[1], ARGV[2], ARGV[3]
 local free, width = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -42,7 +42,7 @@ local function take(key, count)
     if claimed and claimed[2] then
       again[#again + 1] = entry[1]
       again[#again + 1] = message(claimed[2])
-      again[#again + 1] = entry[4] + 1
+      again[#again + 1] = entry[4]
       count = count - 1
       free = free - 1
     else -- deleted while it was pending
@@ -73,14 +73,15 @@ end
 return found
 """
 
-# KEYS: a stream. ARGV: group, the name for what is given back, process, ids. Gives back those of the entries that the
-# process still holds; their deliveries count.
+# KEYS: a stream. ARGV: group, the name for what is given back, process, 1 if the delivery was in vain or 0 if it does
+# not count, ids. Gives back those of the entries that the process still holds.
 GIVE_BACK = """
 local given = 0
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
   if entry and string.sub(entry[2], 1, #ARGV[3] + 1) == ARGV[3] .. '/' then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', entry[4], 'JUSTID')
+    local count = math.max(entry[4] - 1 + ARGV[4], 0)
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', count, 'JUSTID')
     given = given + 1
   end
 end
