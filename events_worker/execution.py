@@ -198,7 +198,6 @@ class Execution:
         if events:
             self._emitter.emit_many(events)
         elif items and spec.name not in self._odd_returns:
-            self._counted = counted
-        self._odd_returns.add(spec.name)
+            self._odd_returns.add(spec.name)
             kind = type(returned).__name__
             logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, kind)

@@ -92,7 +92,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """This copy may run the delivery. `starts` counts how often this run was begun, as far as the ledger counts them."""
+    """This copy may run the delivery. `starts` is how often this run was begun, of what the ledger counts."""
 
     starts: int
 

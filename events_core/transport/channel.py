@@ -120,7 +120,7 @@ class Channel(stock.Channel):
     def _delete_unused(self, queue: str) -> None:
         streams = self.streams_of(queue)
         if not self.member.consumes(streams) and self.member.group.delete_unused(streams, self.member.process):
-            self.queue_delete(queue)
+            self.queue_delete(queue)  # its bindings too
 
     # Consuming
 
@@ -139,7 +139,7 @@ class Channel(stock.Channel):
         return {stream: lifetime for queue, lifetime in lifetimes.items() for stream in self.streams_of(queue)}
 
     def has_room(self, *, patient: bool) -> bool:
-        """Whether to read now. patient: rather in a few milliseconds, when more acknowledgements have made more room."""
+        """Whether to read now. patient: rather in a few milliseconds, when acknowledgements have made more room."""
         room = self._room()
         if room * 2 >= self.qos.prefetch_count or not patient:
             return room > 0
@@ -217,7 +217,7 @@ class Channel(stock.Channel):
         super()._on_connection_disconnect(connection)
 
     def close(self) -> None:
-        """See kombu's. What is not settled goes back, unless the connection was lost: then what runs here stays ours."""
+        """See kombu's. What is not settled goes back; of a lost connection only what does not run here any more."""
         if not self.closed:
             self._closing = True
             lost = self._lost

@@ -55,6 +55,6 @@ class Group:
             purged += count
         return purged
 
-    def delete_unused(self, streams: Sequence[str], process: str) -> None:
-        """Delete a queue that no other process consumes."""
-        self._delete_unused(keys=streams, args=[keys.GROUP, process])
+    def delete_unused(self, streams: Sequence[str], process: str) -> bool:
+        """Delete a queue that no other process consumes. Returns whether it was deleted."""
+        return bool(self._delete_unused(keys=streams, args=[keys.GROUP, process]))

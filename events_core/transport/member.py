@@ -18,6 +18,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Iterable
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -110,7 +111,10 @@ class Member:
     def adopt(self, messages: dict[str, Any]) -> None:
         """Messages of a lost connection: held until somebody settles them, or nobody has them any more."""
         for tag, message in messages.items():
-            self._orphans[tag] = weakref.ref(message, lambda _, tag=tag: self._orphans.pop(tag, None))
+            self._orphans[tag] = weakref.ref(message, partial(self._dropped, tag))
+
+    def _dropped(self, tag: str, _: object) -> None:
+        self._orphans.pop(tag, None)
 
     def settled(self, tag: str) -> None:
         """A message of a lost connection was settled."""
@@ -125,9 +129,7 @@ class Member:
         """Give back what lies in a retired name and nobody holds. Returns whether nothing is left in it."""
         with self.acknowledgements.settled() as waiting:
             keep: dict[str, list[str]] = keys.by_stream([*waiting, *self._held()])
-            results = [
-                self.group.release(stream, name, keep.get(stream, ())) for stream in [*self._streams]
-            ]
+            results = [self.group.release(stream, name, keep.get(stream, ())) for stream in [*self._streams]]
         if given := sum(given for given, _ in results):
             logger.info("%s messages that were not begun went back to their queues", given)
         return not any(left for _, left in results)

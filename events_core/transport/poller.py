@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kombu.transport import redis as stock
@@ -121,4 +122,4 @@ class Poller(stock.MultiChannelPoller):
     def _deliver(self) -> None:
         for channel in [*self._channels]:
             if channel.buffer:
-                self._guarded(lambda channel=channel: deliver(channel, TURN))
+                self._guarded(partial(deliver, channel, TURN))

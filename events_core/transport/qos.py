@@ -70,8 +70,8 @@ class QoS(virtual.QoS):
         early = self._early.get(task)
         if early is None:
             celery = sys.modules.get("celery")
-            found = celery and celery.current_app.tasks.get(task)
-            early = self._early[task] = bool(found) and not found.acks_late
+            found = celery.current_app.tasks.get(task) if celery is not None else None
+            early = self._early[task] = found is not None and not found.acks_late
         return early
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
@@ -84,7 +84,7 @@ class QoS(virtual.QoS):
         self._delivered.clear()
 
     def close(self, *, lost: bool) -> None:
-        """The channel has closed. lost: its connection had; then what still runs here stays ours until it is settled."""
+        """The channel has closed. lost: its connection had, and what still runs here stays ours until it is settled."""
         self._on_collect.cancel()
         self._flush()
         self._closed = True
@@ -110,5 +110,3 @@ def _copy(delivered: dict[str, Any]) -> list[str]:
             return [*delivered]
         except RuntimeError:
             continue
-
-
