@@ -32,6 +32,7 @@ class Acknowledgements:
         self._on_first = on_first
         self._tags: deque[str] = deque()
         self._since = 0.0
+        self._announced = False
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -39,13 +40,13 @@ class Acknowledgements:
 
     def add(self, tag: str) -> bool:
         """Acknowledge soon. Returns whether it is the first that waits. Called from any thread."""
-        first = not self._tags
-        if first:
-            self._since = monotonic()
         self._tags.append(tag)
-        if first:
-            self._on_first()
-        return first
+        if self._announced:  # and if it is sent just now, then with this one
+            return False
+        self._announced = True
+        self._since = monotonic()
+        self._on_first()
+        return True
 
     @property
     def due(self) -> bool:
@@ -55,6 +56,7 @@ class Acknowledgements:
     def flush(self) -> None:
         """Send what waits. Raises redis-py's errors of the connection; then it goes on waiting."""
         with self._lock:
+            self._announced = False
             tags: list[str] = []
             while self._tags:
                 tags.append(self._tags.popleft())
@@ -64,6 +66,7 @@ class Acknowledgements:
                 self._send(tags)
             except BaseException:
                 self._tags.extendleft(reversed(tags))
+                self._on_first()
                 raise
 
     def _send(self, tags: list[str]) -> None:

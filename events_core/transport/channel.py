@@ -190,8 +190,9 @@ class Channel(stock.Channel):
 
     def flush_within(self, seconds: float) -> None:
         """See that acknowledgements are sent within so many seconds."""
-        if self.connection is not None:
-            self.connection.cycle.flush_within(seconds)
+        connection = self.connection
+        if connection is not None:
+            connection.cycle.flush_within(seconds)
 
     def _get(self, queue: str) -> dict[str, Any]:
         for read in self.reader.read_now(queue, 1):

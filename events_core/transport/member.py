@@ -16,10 +16,10 @@ import os
 import secrets
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterable
 from functools import partial
-from time import monotonic
 from typing import Any, Protocol
 
 import redis
@@ -82,10 +82,11 @@ class Member:
         """A consumer name for one connection that will read from the streams."""
         name = f"{self.process}/{next(self._numbers)}"
         with self._lock:
+            if self._thread is None:
+                self.group.say_alive(self._alive, self.process, self.claim_after)
             self._streams.update(streams)
             self._names.add(name)
             if self._thread is None:
-                self.group.say_alive(self._alive, self.process, self.claim_after)
                 self._thread = threading.Thread(target=self._run, name="redis-streams", daemon=True)
                 self._thread.start()
         return name
@@ -106,7 +107,7 @@ class Member:
         """The connection that read under this name has gone: what nobody got of it is given back."""
         with self._lock:
             self._names.discard(name)
-            self._retired[name] = monotonic() + _SETTLING
+            self._retired[name] = time.monotonic() + _SETTLING
 
     def adopt(self, messages: dict[str, Any]) -> None:
         """Messages of a lost connection: held until somebody settles them, or nobody has them any more."""
@@ -157,13 +158,13 @@ class Member:
 
     def _run(self) -> None:
         every = self.claim_after / 3
-        steady = monotonic()  # since when Redis has heard of this process without a gap
+        steady = time.monotonic()  # since when Redis has heard of this process without a gap
         beat = 0.0
         while True:
-            if self._wake.wait(max(min(beat, monotonic() + every) - monotonic(), 0)):
+            if self._wake.wait(max(min(beat, time.monotonic() + every) - time.monotonic(), 0)):
                 self._wake.clear()
                 self._send_overdue()
-            now = monotonic()
+            now = time.monotonic()
             if now < beat:
                 continue
             try:
@@ -176,20 +177,19 @@ class Member:
                 beat = now + (every if not self._retired else min(every, _SETTLING))
             except redis.RedisError as error:
                 logger.warning("Redis does not hear that this process is alive: %s", error)
-                steady, beat = monotonic(), monotonic() + _AGAIN
+                steady, beat = time.monotonic(), time.monotonic() + _AGAIN
             if self._idle():
                 return
 
     def _send_overdue(self) -> None:
         """The event loop sends them, where there is one and it is not busy with a long task."""
-        waiting = threading.Event()
-        waiting.wait(2 * DELAY)
+        time.sleep(2 * DELAY)
         try:
             if self.acknowledgements.due:
                 self.acknowledgements.flush()
         except redis.RedisError as error:
             logger.warning("acknowledgements wait for Redis: %s", error)
-            waiting.wait(_AGAIN)
+            time.sleep(_AGAIN)
             self._wake.set()
 
     def _touch(self) -> None:
@@ -204,7 +204,7 @@ class Member:
 
     def _release_retired(self) -> None:
         for name, due in [*self._retired.items()]:
-            if monotonic() >= due and self.release(name):
+            if time.monotonic() >= due and self.release(name):
                 with self._lock:
                     self._retired.pop(name, None)
 

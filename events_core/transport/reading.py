@@ -84,7 +84,7 @@ class Reader:
         )
 
     def finish(self) -> list[Read]:
-        """The messages of the read that was sent. Raises Empty where there are none, or what a lost connection raises."""
+        """The messages of the read that was sent. Raises Empty if there are none, or what a lost connection raises."""
         channel = self._channel
         connection = channel._in_poll
         try:
