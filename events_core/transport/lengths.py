@@ -57,11 +57,11 @@ def extend_flower() -> None:
     if handler is None or original is None or original.__module__ == __name__:
         return
 
-    def get_broker(page: Any) -> Any:
-        app = page.capp
+    def get_broker(self: Any) -> Any:
+        app = self.capp
         options = {"socket_timeout": _PATIENCE, "socket_connect_timeout": _PATIENCE}
         options |= app.conf.broker_transport_options or {}
         connection = app.connection_for_write(transport_options=options)
-        return Queues(connection) if is_ours(connection.as_uri()) else original(page)
+        return Queues(connection) if is_ours(connection.as_uri()) else original(self)
 
     handler.get_broker = get_broker

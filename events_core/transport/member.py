@@ -158,28 +158,44 @@ class Member:
 
     def _run(self) -> None:
         every = self.claim_after / 3
-        steady = time.monotonic()  # since when Redis has heard of this process without a gap
+        heard = time.monotonic()  # since when Redis has heard of this process without a gap
+        deaf = 0  # how often in a row it did not
         beat = 0.0
-        while True:
-            if self._wake.wait(max(min(beat, time.monotonic() + every) - time.monotonic(), 0)):
+        while not self._idle():
+            if self._wake.wait(max(min(beat - time.monotonic(), every), 0)):
                 self._wake.clear()
                 self._send_overdue()
             now = time.monotonic()
             if now < beat:
                 continue
             try:
-                self.group.say_alive(self._alive, self.process, self.claim_after)
-                self._touch()
                 # After a gap others have not been heard of either: they get the time to speak up.
-                if now - steady >= self.claim_after:
-                    self._recover()
-                self._release_retired()
-                beat = now + (every if not self._retired else min(every, _SETTLING))
-            except redis.RedisError as error:
-                logger.warning("Redis does not hear that this process is alive: %s", error)
-                steady, beat = time.monotonic(), time.monotonic() + _AGAIN
-            if self._idle():
-                return
+                self._beat(recover=now - heard >= self.claim_after)
+            except (redis.RedisError, OSError) as error:
+                if not deaf:
+                    logger.warning("Redis does not hear that this process is alive: %s", error)
+                deaf += 1
+                heard = time.monotonic()
+                beat = heard + min(_AGAIN * deaf, every)
+            else:
+                if deaf:
+                    logger.info("Redis hears of this process again")
+                deaf = 0
+                beat = now + (min(every, _SETTLING) if self._retired else every)
+
+    def _beat(self, *, recover: bool) -> None:
+        self.group.say_alive(self._alive, self.process, self.claim_after)
+        for holder in list(self._holders):
+            for stream, milliseconds in holder.expiring().items():
+                self._client.pexpire(stream, milliseconds)
+        if recover:
+            for stream in [*self._streams]:
+                if recovered := self.group.recover(stream, self._alive, self.process):
+                    logger.warning("%s messages of dead workers went back to %s", recovered, stream)
+        for name, due in [*self._retired.items()]:
+            if time.monotonic() >= due and self.release(name):
+                with self._lock:
+                    self._retired.pop(name, None)
 
     def _send_overdue(self) -> None:
         """The event loop sends them, where there is one and it is not busy with a long task."""
@@ -187,26 +203,8 @@ class Member:
         try:
             if self.acknowledgements.due:
                 self.acknowledgements.flush()
-        except redis.RedisError as error:
-            logger.warning("acknowledgements wait for Redis: %s", error)
+        except (redis.RedisError, OSError):  # said by who beats; it wakes this thread again
             time.sleep(_AGAIN)
-            self._wake.set()
-
-    def _touch(self) -> None:
-        for holder in list(self._holders):
-            for stream, milliseconds in holder.expiring().items():
-                self._client.pexpire(stream, milliseconds)
-
-    def _recover(self) -> None:
-        for stream in [*self._streams]:
-            if recovered := self.group.recover(stream, self._alive, self.process):
-                logger.warning("%s messages of dead workers went back to %s", recovered, stream)
-
-    def _release_retired(self) -> None:
-        for name, due in [*self._retired.items()]:
-            if time.monotonic() >= due and self.release(name):
-                with self._lock:
-                    self._retired.pop(name, None)
 
     def _idle(self) -> bool:
         with self._lock:

@@ -78,7 +78,9 @@ return found
 GIVE_BACK = """
 local given = 0
 for i = 5, #ARGV do
-  local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
+  local entries = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if entries.err then return given end -- the stream is gone, and the entries with it
+  local entry = entries[1]
   if entry and string.sub(entry[2], 1, #ARGV[3] + 1) == ARGV[3] .. '/' then
     local count = math.max(entry[4] - 1 + ARGV[4], 0)
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', count, 'JUSTID')
