@@ -11,8 +11,8 @@ from redis.retry import Retry
 
 from events_core import ConfigurationError, EventSystem
 from events_core.publishing.connect import redis_address, redis_url
-from events_core.transport import schemes
 from events_core.settings import broker_kind, without_password
+from events_core.transport import schemes
 
 #: Seconds to wait for the coordination Redis; whoever waits tries again.
 _TIMEOUT = 5.0

@@ -138,10 +138,10 @@ class Execution:
         """As the broker counts: each delivery in vain was a start, or a bystander's; the third one happens alone."""
         found = self._settlement.insist(lambda: self._ledger.look(run.task_id, run.number))
         if isinstance(found, Begun):
+            run.starts += run.in_vain
             if found.starts and run.in_vain >= MAX_STARTS:  # it could not be run alone, or not even that helped
                 return self._poison(run)
             run.suspect = run.in_vain >= MAX_STARTS - 1
-            run.starts += run.in_vain
             return None
         return self._begun(run, found)
 

@@ -17,6 +17,7 @@ import redis
 from kombu.transport import redis as stock
 from kombu.utils.encoding import bytes_to_str
 
+from events_core.transport.lengths import extend_flower
 from events_core.transport.payload import decode
 
 
@@ -52,3 +53,7 @@ class Transport(stock.Transport):
     """kombu's transport with our channel."""
 
     Channel = Channel
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        extend_flower()

@@ -11,6 +11,7 @@ from typing import Any
 from kombu.transport import redis as stock
 
 from events_core.transport.channel import Channel
+from events_core.transport.lengths import extend_flower
 from events_core.transport.poller import Poller
 
 #: Seconds without an answer after which a connection is asked whether it still lives.
@@ -47,6 +48,7 @@ class Transport(stock.Transport):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.cycle = Poller()
+        extend_flower()
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """See kombu's."""

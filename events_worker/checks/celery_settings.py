@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from events_core import ConfigurationError, EventSystem
-from events_core.publishing.connect import SCHEME_PREFIX
+from events_core.transport.schemes import is_ours, is_streams, with_streams
 from events_worker.checks.finding import Finding, shown_url
 from events_worker.coordination import coordination_url
 
@@ -36,15 +36,31 @@ def check_celery(system: EventSystem) -> Iterator[Finding]:
     if driver not in ("redis", "amqp"):
         yield Finding("error", f"the broker {shown_url(address)} is neither Redis nor RabbitMQ: use one of them")
         return
-    if driver == "redis":
+    if driver == "redis" and not is_streams(address):
+        yield _stock_transport(app, address)
         yield from _check_visibility(system, app)
     if not system.owns_celery:
-        yield from _check_given(app, driver, address)
+        yield from _check_given(app, driver)
 
 
 def _broker(app: Any) -> tuple[str, str]:
     connection = app.connection_for_write()
     return str(connection.transport.driver_type), str(connection.as_uri())
+
+
+def _stock_transport(app: Any, address: str) -> Finding:
+    if is_ours(address):
+        what, how = "EVENTS_REDIS_TRANSPORT=stock", "unset it"
+    else:
+        streams = with_streams(shown_url(address))
+        what, how = f"Celery app {app.main!r}", f"`import events_core.transport`, and set its broker_url to {streams}"
+    return Finding(
+        "warning",
+        f"{what} keeps kombu's own transport over Redis: a worker that is killed while it takes a message loses it, "
+        f"a handler that runs longer than the visibility_timeout ({_visibility_timeout(app):g} s) is started again "
+        f"beside itself, and a worker is several times slower than it could be. To switch, let the queues run empty, "
+        f"then {how} (docs/redis-streams.md)",
+    )
 
 
 def _check_visibility(system: EventSystem, app: Any) -> Iterator[Finding]:
@@ -63,16 +79,9 @@ def _visibility_timeout(app: Any) -> float:
     return float(app.conf.broker_transport_options.get("visibility_timeout", _VISIBILITY_TIMEOUT))
 
 
-def _check_given(app: Any, driver: str, address: str) -> Iterator[Finding]:
+def _check_given(app: Any, driver: str) -> Iterator[Finding]:
     if driver == "amqp":
         yield from _check_given_amqp(app)
-    elif not address.startswith(SCHEME_PREFIX):
-        yield Finding(
-            "warning",
-            f"Celery app {app.main!r} keeps its stock Redis transport: a worker killed at the wrong moment can lose a "
-            "message, and a handler that runs longer than the visibility_timeout "
-            f"({_visibility_timeout(app):g} s) is started again beside itself",
-        )
     if _PICKLE & set(app.conf.accept_content or ()):
         yield Finding(
             "warning",

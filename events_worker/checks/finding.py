@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from events_core.publishing.connect import SCHEME_PREFIX
 from events_core.settings import without_password
+from events_core.transport.schemes import plain
 
 Level = Literal["error", "warning", "deploy"]
 
@@ -21,4 +21,4 @@ class Finding:
 
 def shown_url(url: str) -> str:
     """The URL of a server as its operator knows it, and as it may be shown."""
-    return without_password(url.removeprefix(SCHEME_PREFIX))
+    return without_password(plain(url))

@@ -5,6 +5,7 @@ Of a Redis only INFO is asked, which hosted ones allow too (CONFIG is often forb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from events_worker.coordination import coordination_address
 
 #: Seconds that one server is waited for.
 PATIENCE = 3.0
+#: The first Redis with all the commands that the transport and the worker use.
+_OLDEST = (6, 2)
 
 
 def check_servers(system: EventSystem) -> Iterator[Finding]:
@@ -72,6 +75,14 @@ def _check_redis(what: str, url: str, options: dict[str, Any]) -> Iterator[Findi
             "warning", f"{name} does not let us see its settings (INFO): check by hand that it keeps all data"
         )
         return
+    yield from judge(name, said)
+
+
+def judge(name: str, said: dict[str, Any]) -> Iterator[Finding]:
+    """Findings on what a Redis says of itself (INFO)."""
+    version = str(said.get("redis_version", ""))
+    if version and _number_of(version) < _OLDEST:
+        yield Finding("error", f"{name} is version {version}: 6.2 or newer is needed")
     policy = said.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield Finding("deploy", f"{name} may evict what is confirmed (maxmemory-policy {policy}): set it to noeviction")
@@ -81,6 +92,10 @@ def _check_redis(what: str, url: str, options: dict[str, Any]) -> Iterator[Findi
         yield Finding("deploy", f"{name} is a replica, which cannot be written to: name the primary")
     if said.get("redis_mode") == "cluster" or said.get("cluster_enabled"):
         yield Finding("deploy", f"{name} runs in Redis Cluster mode, which is not supported: use a single Redis")
+
+
+def _number_of(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _check_amqp(broker: Any) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import click
 from kombu.exceptions import OperationalError
 
 from events_core import EventSystem
+from events_core.transport.lengths import ready
 from events_worker.checks.finding import shown_url
 from events_worker.checks.servers import PATIENCE
 from events_worker.cli.failing import CommandFailed, reason_of
@@ -48,7 +49,7 @@ def _ask_broker(system: EventSystem) -> tuple[dict[str, int], list[str]]:
     with system.celery.connection_for_write(connect_timeout=PATIENCE, transport_options=options) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
-            counts = {name: _ready(connection, name) for name in sorted(system.queues())}
+            counts = {name: ready(connection, name) for name in sorted(system.queues())}
             answers = system.celery.control.ping(timeout=_PING, connection=connection)
         except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
             raise CommandFailed(
@@ -58,22 +59,10 @@ def _ask_broker(system: EventSystem) -> tuple[dict[str, int], list[str]]:
     return counts, sorted(name for answer in answers or () for name in answer)
 
 
-def _ready(connection: Any, queue: str) -> int:
-    """Messages that wait in the queue; one that was never declared holds none."""
-    try:
-        # a channel of its own: RabbitMQ closes one on which a queue was not found
-        with connection.channel() as channel:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors as error:
-        if str(getattr(error, "reply_code", "")) == "404":  # kombu's Redis transport gives it as a text
-            return 0
-        raise
-
-
 def _print(shown: dict[str, Any]) -> None:
     counts = table("Waiting deliveries", "queue", "ready")
-    for name, ready in shown["queues"].items():
-        counts.add_row(cell(name), cell(ready))
+    for name, waiting in shown["queues"].items():
+        counts.add_row(cell(name), cell(waiting))
     out = console()
     out.print(counts)
     out.print()

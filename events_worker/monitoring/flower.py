@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from events_core import ConfigurationError, EventSystem
-from events_core.publishing.connect import SCHEME_PREFIX
 
 #: Milliseconds between two saves of the history, so that SIGKILL costs no more than that.
 _SAVE_EVERY = 30_000
@@ -30,8 +29,6 @@ def run_flower(system: EventSystem, *, address: str, port: int, options: Sequenc
     settings = _flower_options(options)
     app = system.celery
     system.open_embedded()
-    # Flower knows the schemes of kombu; it only listens and asks, so that kombu's own transport is as good here.
-    app.conf.broker_url = str(app.conf.broker_url).removeprefix(SCHEME_PREFIX)
     # In the process, not as arguments: those are shown to everyone on the machine. And a FLOWER_BASIC_AUTH left over
     # from elsewhere would take its place.
     os.environ.pop("FLOWER_BASIC_AUTH", None)

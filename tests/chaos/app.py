@@ -12,14 +12,8 @@ from events_core import DomainEvent, EventSystem
 
 record = redis.Redis.from_url(os.environ["CHAOS_RECORD"], decode_responses=True)
 events = EventSystem(os.environ["CHAOS_SYSTEM"])
-if os.environ.get("CHAOS_VISIBILITY"):
-    # stock Redis transport: what a killed worker held comes back after this, looked for this often
-    seconds = float(os.environ["CHAOS_VISIBILITY"])
-    events.celery.conf.broker_transport_options = {
-        "visibility_timeout": seconds,
-        "unacked_restore_interval": 1,
-        "unacked_restore_throttle": 1,
-    }
+if os.environ.get("CHAOS_CLAIM_AFTER"):
+    events.celery.conf.broker_transport_options = {"claim_after": float(os.environ["CHAOS_CLAIM_AFTER"])}
 
 
 class Happened(DomainEvent, event_type="thing.happened"):

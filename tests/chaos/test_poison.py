@@ -16,24 +16,35 @@ WAYS = ("segfault", "exit", "memory", "system_exit")
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("pool", "concurrency"), [("threads", 4), ("prefork", 2)])
+@pytest.mark.parametrize(
+    ("broker", "pool", "concurrency", "good"),
+    [
+        pytest.param("amqp_url", "threads", 4, GOOD, id="rabbitmq-threads"),
+        pytest.param("amqp_url", "prefork", 2, GOOD, id="rabbitmq-prefork"),
+        pytest.param("redis_url", "threads", 4, GOOD // 4, id="redis-threads"),
+        pytest.param("redis_url", "prefork", 2, GOOD // 4, id="redis-prefork"),
+    ],
+)
 def test_poison_among_good(
+    broker: str,
     pool: str,
     concurrency: int,
-    amqp_url: str,
+    good: int,
+    request: pytest.FixtureRequest,
     redis_server: servers.RedisServer,
     redis_url: str,
     system_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """5 each of segfault, os._exit, MemoryError and SystemExit among 500 good events of 0.5 s, a supervisor restarting
-    the worker: all 20 are dead after at most 3 starts, all good ones done, none of them dead.
+    """5 each of segfault, os._exit, MemoryError and SystemExit among good events of 0.5 s, a supervisor restarting the
+    worker: all 20 are dead after at most 3 starts, all good ones done, none of them dead.
     """
     env = {
         "CHAOS_SYSTEM": system_name,
         "CHAOS_RECORD": redis_url,
-        "EVENTS_BROKER_URL": amqp_url,
+        "EVENTS_BROKER_URL": request.getfixturevalue(broker),
         "EVENTS_REDIS_URL": redis_url,
+        "CHAOS_CLAIM_AFTER": "3" if broker == "redis_url" else "",
     }
     record = redis_server.client()
     record.connection_pool.connection_kwargs["decode_responses"] = True
@@ -41,7 +52,7 @@ def test_poison_among_good(
     system = attack.system(monkeypatch, only=("second", "poisoned"))
     from tests.chaos.app import Happened, Poisoned
 
-    things: list[Happened | Poisoned] = [Happened(number=n, seconds=0.5) for n in range(GOOD)]
+    things: list[Happened | Poisoned] = [Happened(number=n, seconds=0.5) for n in range(good)]
     for number in range(20):
         place = attack.random.randrange(len(things))
         things.insert(place, Poisoned(number=number, how=WAYS[number % 4]))
@@ -50,7 +61,7 @@ def test_poison_among_good(
 
     def settled() -> bool:
         attack.restart_the_dead()
-        return record.hlen("done:second") + len(dead_letters(system)) >= GOOD + 20
+        return record.hlen("done:second") + len(dead_letters(system)) >= good + 20
 
     wait_until(settled, 800, "every delivery to be done or dead")
     dead = dead_letters(system)
@@ -63,7 +74,7 @@ def test_poison_among_good(
     innocent = [letter for letter in dead if not str(letter.handler).endswith("poisoned")]
     assert not innocent, [(letter.reason, letter.error, letter.starts) for letter in innocent]
     assert len(dead) == 20
-    assert record.hlen("done:second") == GOOD
+    assert record.hlen("done:second") == good
     assert set(starts) == set(range(20))
     assert max(starts.values()) <= 3
     assert all(letter.starts <= 3 for letter in dead)

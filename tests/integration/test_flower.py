@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
 from tests.support.dashboard import PASSWORD, Dashboard, start_dashboard, wait_for_states
+from tests.support.ports import free_port
+from tests.support.processes import start_python
+from tests.support.redis_server import RedisServer, connect
 from tests.support.shop import SECRET, Shop
 
 STATES = {"shop.receipt": "SUCCESS", "shop.reserve": "SUCCESS", "shop.Charge": "FAILURE"}
@@ -102,8 +106,9 @@ class TestContents:
         worker = shop.worker("-E")
         shop.place_orders(1)
         wait_for_states(dashboard, STATES)
-        assert "shop.events" in dashboard.page("/broker")
         worker.terminate()
+        shop.place_orders(1)
+        assert lengths(dashboard)["shop.events"] == 3
         assert dashboard.process.terminate() == 0  # the last to leave stops the embedded Redis
 
     def test_on_rabbitmq(self, tmp_path: Path, amqp_url: str, redis_url: str) -> None:
@@ -112,6 +117,66 @@ class TestContents:
         shop.worker("-E")
         shop.place_orders(1)
         wait_for_states(dashboard, STATES)
+
+
+class TestQueueLengths:
+    """Flower chooses by the URL's scheme how it counts, and does not know ours."""
+
+    def test_of_a_system(self, shop: Shop) -> None:
+        dashboard = start_dashboard(shop)
+        shop.place_orders(2)
+        assert lengths(dashboard) == {"shop.events": 6}
+
+    def test_of_a_system_on_the_stock_transport(self, shop: Shop) -> None:
+        shop.env["EVENTS_REDIS_TRANSPORT"] = "stock"
+        dashboard = start_dashboard(shop)
+        shop.place_orders(2)
+        assert lengths(dashboard) == {"shop.events": 6}
+
+    def test_of_any_celery_app(self, tmp_path: Path, redis_url: str) -> None:
+        """With a key prefix, priorities, and messages that somebody holds."""
+        (tmp_path / "plain.py").write_text(PLAIN)
+        with connect(redis_url) as client:
+            for _ in range(5):
+                client.xadd("their:stream:celery", {"m": "{}"})
+            client.xgroup_create("their:stream:celery", "workers", "0")
+            [[_, held]] = client.xreadgroup("workers", "host:1:x/1", {"their:stream:celery": ">"}, count=3)
+            client.xclaim("their:stream:celery", "workers", "returned", 0, [held[0][0]])
+            for _ in range(2):  # less urgent, and read by nobody yet
+                client.xadd("their:stream:celery\x06\x163", {"m": "{}"})
+        port = free_port()
+        options = ["flower", "--address=127.0.0.1", f"--port={port}"]
+        env = {"BROKER": streams_url(redis_url), "FLOWER_UNAUTHENTICATED_API": "1"}
+        dashboard = Dashboard(port, start_python("-m", "celery", "-A", "plain", *options, cwd=tmp_path, env=env))
+        dashboard.wait_until_it_serves()
+        assert lengths(dashboard) == {"celery": 5}
+        assert "celery</td>" in dashboard.page("/broker")
+
+    def test_the_page_says_so_when_redis_is_down(self, tmp_path: Path, own_redis_server: RedisServer) -> None:
+        shop = Shop.at(tmp_path, own_redis_server.url())
+        dashboard = start_dashboard(shop)
+        own_redis_server.kill()
+        assert "No queue data is available" in dashboard.page("/broker")
+        dashboard.process.wait_for_log("Unable to get queues")
+
+
+PLAIN = """
+import os
+import events_core.transport
+from celery import Celery
+
+app = Celery("plain", broker=os.environ["BROKER"])
+app.conf.broker_transport_options = {"global_keyprefix": "their:"}
+"""
+
+
+def streams_url(redis_url: str) -> str:
+    return redis_url.replace("redis://", "redis-streams://")
+
+
+def lengths(dashboard: Dashboard) -> dict[str, int]:
+    shown = json.loads(dashboard.page("/api/queues/length"))["active_queues"]
+    return {queue["name"]: queue["messages"] for queue in shown}
 
 
 def listens_on(dashboard: Dashboard) -> set[str]:

@@ -39,6 +39,19 @@ class Dashboard:
         found: dict[str, dict[str, Any]] = json.loads(self.page("/api/tasks"))
         return found
 
+    def wait_until_it_serves(self) -> None:
+        """Waits until it answers and listens to the workers' events."""
+
+        def serves() -> bool:
+            try:
+                return self.status("/healthcheck") == 200
+            except OSError as error:
+                assert self.process.alive, self.process.log
+                raise AssertionError(str(error)) from error
+
+        self.process.wait_for_log("Connected to ", 60)
+        wait_until(serves, 60, "Flower to serve")
+
     def _get(self, path: str, password: str | None) -> tuple[int, str]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
         if password is not None:
@@ -56,16 +69,7 @@ def start_dashboard(shop: Shop, *options: str) -> Dashboard:
     port = free_port()
     process = shop.start("flower", "--port", str(port), *options, env={"EVENTS_FLOWER_PASSWORD": PASSWORD})
     dashboard = Dashboard(port, process)
-
-    def serves() -> bool:
-        try:
-            return dashboard.status("/healthcheck") == 200
-        except OSError as error:
-            assert process.alive, process.log
-            raise AssertionError(str(error)) from error
-
-    wait_until(serves, 60, "Flower to serve")
-    process.wait_for_log("Connected to ")
+    dashboard.wait_until_it_serves()
     return dashboard
 
 

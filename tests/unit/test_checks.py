@@ -11,6 +11,7 @@ from celery import Celery
 
 from events_core import DomainEvent, EventHandler, EventSystem
 from events_worker.checks import Finding, findings, log_findings, static_findings
+from events_worker.checks.servers import judge
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -91,7 +92,7 @@ class TestHandlers:
 
         async def dive(event: Any) -> None: ...
 
-        checked = system()
+        checked = system(redis_transport="stock")
         checked.bind(Sunk, dive, name="dive", timeout=3600)
         assert texts(checked, "warning", "visibility_timeout of 3600 s")
 
@@ -132,10 +133,29 @@ class TestBroker:
         checked = EventSystem("checked", celery=Celery(broker="memory://"), redis_url=NOWHERE)
         assert texts(checked, "error", "neither Redis nor RabbitMQ")
 
+    def test_the_stock_transport_by_choice(self) -> None:
+        [text] = texts(system(redis_transport="stock"), "warning", "kombu's own transport")
+        assert text.startswith("EVENTS_REDIS_TRANSPORT=stock keeps")
+        assert "then unset it" in text
+
     def test_our_own_app_lacks_nothing(self) -> None:
         for url in (NOWHERE, "amqp://u:p@localhost//"):
             assert not texts(system(broker_url=url, redis_url=NOWHERE), "warning", "Celery app")
             assert not texts(system(broker_url=url, redis_url=NOWHERE), "deploy", "Celery app")
+
+
+class TestRedis:
+    @pytest.mark.parametrize("version", ["2.8.17", "5.0.14", "6.0.16"])
+    def test_too_old(self, version: str) -> None:
+        [finding] = judge("the broker redis://old", {"redis_version": version, "aof_enabled": 1})
+        assert finding == Finding("error", f"the broker redis://old is version {version}: 6.2 or newer is needed")
+
+    @pytest.mark.parametrize("version", ["6.2.0", "7.0.15", "10.1", "", None])
+    def test_new_enough_or_not_told(self, version: str | None) -> None:
+        assert not [*judge("the broker redis://new", {"redis_version": version or "", "aof_enabled": 1})]
+
+
+class Weighty(DomainEvent, event_type="parcel.weighty"): ...
 
 
 GOOD: dict[str, Any] = {
@@ -170,10 +190,20 @@ class TestGivenApp:
         [text] = texts(self.given("amqp://u:p@localhost//", **settings), level, "theirs")
         assert said in text
 
-    def test_redis_keeps_its_stock_transport(self) -> None:
-        [text] = texts(self.given(NOWHERE, broker_transport_options={"visibility_timeout": 60}), "warning", "theirs")
-        assert "can lose a message" in text
+    def test_redis_with_its_stock_transport(self) -> None:
+        url = NOWHERE.replace("//", "//:hidden@")
+        [text] = texts(self.given(url, broker_transport_options={"visibility_timeout": 60}), "warning", "theirs")
+        assert "loses it" in text
         assert "(60 s)" in text
+        assert "broker_url to redis-streams://:***@127.0.0.1:1/0 (docs/redis-streams.md)" in text
+
+    def test_redis_streams_lack_nothing(self) -> None:
+        for url in (NOWHERE.replace("redis", "redis-streams"), "redis-streams+socket:///nowhere.sock?virtual_host=3"):
+            checked = self.given(url)
+            checked.bind(Weighty, lambda event: None, name="slow", timeout=7200)
+            assert not texts(checked, "warning", "theirs")
+            assert not texts(checked, "warning", "visibility_timeout of")
+            assert not texts(checked, "error", "")
 
     def test_it_changes_nothing(self) -> None:
         app = Celery("theirs", broker=NOWHERE)
