@@ -58,7 +58,7 @@ class Run:
             attempt=_number(headers, "events-attempt", 1),
             number=_number(headers, "events-run", 1),
             starts=_number(headers, "events-starts", 0) + 1,
-            in_vain=_number(headers, "x-delivery-count", 0),
+            in_vain=_number(headers, "x-delivery-count", 0) + _number(headers, "events-in-vain", 0),
         )
 
     @property
@@ -96,11 +96,13 @@ class Run:
 
     def message(self, headers: dict[str, Any] | None = None) -> StoredMessage:
         """This delivery's message, with some headers changed."""
+        kept = kept_headers(self.headers)
+        kept.pop("events-in-vain", None)  # of the run that its message was a copy of
         embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         return StoredMessage(
             task=self.spec.name if self.spec else self.task,
             queue=self.queue,
-            headers={**kept_headers(self.headers), "id": self.task_id, **(headers or {})},
+            headers={**kept, "id": self.task_id, **(headers or {})},
             body=json.dumps([[self.payload], {}, embed]),
         )
 

@@ -55,8 +55,8 @@ class Settlement:
             message = run.message({"events-run": run.number + 1, **times})
             self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Busy):
-            # not sent as a first run's message, of which the ledger would not be asked
-            message = run.message({"events-copy": True})
+            # Not sent as a first run's message, of which the ledger would not be asked. To the broker it is a new one.
+            message = run.message({"events-copy": True, "events-in-vain": run.in_vain})
             self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Dead):
             self.bury(run, outcome)

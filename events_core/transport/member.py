@@ -137,6 +137,7 @@ class Member:
 
     def end(self) -> None:
         """The process ends: give back all that it holds, and go."""
+        holds = bool(self.acknowledgements or self._held())
         self._holders.clear()
         self._orphans.clear()
         with self._lock:
@@ -148,8 +149,9 @@ class Member:
             for name in names:
                 self.release(name)
             self._client.zrem(self._alive, self.process)
-        except redis.RedisError as error:
-            logger.warning("what this process held is free only in %s s: %s", self.claim_after, error)
+        except (redis.RedisError, OSError) as error:
+            if holds:
+                logger.warning("what this process held is free only in %s s: %s", self.claim_after, error)
 
     # The thread
 

@@ -63,9 +63,9 @@ class QoS(virtual.QoS):
         if self._closed:
             self.member.settled(delivery_tag)
 
-    def _acknowledges_early(self, task: str | None) -> bool:
+    def _acknowledges_early(self, task: object) -> bool:
         """Whether messages of that Celery task are acknowledged before it runs: it must never run twice."""
-        if task is None:
+        if not isinstance(task, str):
             return False
         early = self._early.get(task)
         if early is None:

@@ -17,13 +17,13 @@ import kombu
 import redis
 
 from events_core import Event, EventSystem
+from events_core.celery_app import celery_broker_url
 from events_core.envelope import Envelope
 from events_core.publishing.messages import Message
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.parts import Parts, parts_of
 from tests.apps import recording
-from tests.support import processes
-from tests.support.redis_server import connect
+from tests.support import broker_queues, processes
 from tests.support.waiting import wait_until
 
 _numbers = itertools.count(1)
@@ -153,23 +153,22 @@ class Rig:
     def scheduled(self) -> int:
         return self.parts.schedule.count()
 
+    @property
+    def broker_name(self) -> str:
+        """The broker with its transport, as tests/support/broker_queues.py takes it."""
+        return celery_broker_url(self.system.settings)
+
     def broker(self) -> Any:
         """A connection to the broker, as a context manager."""
-        return kombu.Connection(self.broker_url)
+        return broker_queues.connection(self.broker_name)
 
     def queue_length(self, name: str | None = None) -> int:
         """Messages that wait in a queue, without those that a worker holds."""
-        queue = name or self.queue
-        if self.broker_url.startswith("redis"):
-            with connect(self.broker_url) as client:
-                return int(client.llen(queue))
-        with self.broker() as connection, connection.channel() as channel:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        return broker_queues.length(self.broker_name, name or self.queue)
 
     def unacknowledged(self) -> int:
         """On Redis: messages that a worker has taken and not acknowledged."""
-        with connect(self.broker_url) as client:
-            return int(client.hlen("unacked"))
+        return broker_queues.unacknowledged(self.broker_name)
 
     def wait_for_empty_queue(self, name: str | None = None) -> None:
         """Waits until everything in the queue has been taken."""
@@ -177,9 +176,8 @@ class Rig:
 
     def put_raw(self, body: bytes, **properties: Any) -> None:
         """Puts a message on the queue past `emit`: on Redis the bytes as they are, on RabbitMQ with properties."""
-        if self.broker_url.startswith("redis") and not properties:
-            with connect(self.broker_url) as client:
-                client.lpush(self.queue, body)
+        if broker_queues.is_redis(self.broker_name) and not properties:
+            broker_queues.put_raw(self.broker_name, self.queue, body)
             return
         properties = {"content_type": "application/json", "content_encoding": "utf-8", **properties}
         with self.broker() as connection, connection.channel() as channel:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
+from tests.support.broker_queues import put_raw
 from tests.support.shop import SECRET, Shop
 from tests.support.waiting import wait_until
 
@@ -129,8 +129,7 @@ class TestRedrive:
 
     def test_what_is_no_delivery_is_refused_with_the_reason(self, shop: Shop, redis_url: str) -> None:
         shop.worker()
-        with redis.Redis.from_url(redis_url) as client:
-            client.lpush("shop.events", b"\xff\x00 no message")
+        put_raw(redis_url, "shop.events", b"\xff\x00 no message")
         [letter] = wait_until(lambda: shop.json("dead", "list"), what="the dead letter")
         assert (letter["reason"], letter["event_id"]) == ("undecodable", None)
         ran = shop.events("dead", "redrive", letter["id"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import kombu
 import pytest
 import redis
 from celery import Celery
@@ -17,7 +18,7 @@ from celery import Celery
 from events_core import DomainEvent, EmitError, EventSystem
 from events_worker.checks.servers import check_servers
 from events_worker.coordination import connect
-from tests.support.broker_queues import envelopes, take_all
+from tests.support.broker_queues import envelopes, queue_key, stock, take_all
 from tests.support.missing import missing
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy
@@ -99,7 +100,7 @@ def test_the_tls_of_the_broker_holds_for_emit_and_coordination(
         app.conf.broker_use_ssl = tls
     events = make(system_name, "", celery=app)
     events.emit(First(number=1))
-    assert numbers(plain, f"{system_name}.first") == [1]
+    assert numbers(stock(plain), f"{system_name}.first") == [1]
     assert connect(events).client.ping()
     assert not [finding for finding in check_servers(events) if "cannot be reached" in finding.text]
     events.close()
@@ -113,9 +114,10 @@ def test_a_unix_socket_in_the_form_of_redis_py(system_name: str, tmp_path: Path)
     assert embedded.url.startswith("unix://")
     events = make(system_name, embedded.url)
     events.emit(First(number=1))
-    assert connect(events).client.llen(f"{system_name}.first") == 1
+    queue = f"{system_name}.first"
+    assert connect(events).client.xlen(queue_key(events.celery.conf.broker_url, queue)) == 1
     with events.celery.connection_for_read() as connection:
-        assert connection.default_channel.client.llen(f"{system_name}.first") == 1
+        assert connection.default_channel.queue_declare(queue, passive=True).message_count == 1
     events.close()
     server.close()
 
@@ -141,7 +143,7 @@ class TestPartialConfirmation:
     def test_one_queue_that_redis_refuses(self, events: EventSystem, client: redis.Redis, redis_url: str) -> None:
         """Promise 1: a key of another type holds the place of one queue; what went to the other is confirmed."""
         name = events.name
-        client.set(f"{name}.second", "no list")
+        client.set(second := queue_key(redis_url, f"{name}.second"), "no queue")
         batch = [First(number=1), Second(number=2), First(number=3), Second(number=4)]
         with pytest.raises(EmitError, match=r"Redis refused: .*wrong kind") as caught:
             events.emit_many(batch)
@@ -149,7 +151,7 @@ class TestPartialConfirmation:
         assert [delivery.handler for delivery in caught.value.unsent] == ["second", "second"]
         assert caught.value.uncertain == []
         assert numbers(redis_url, f"{name}.first") == [1, 3]
-        client.delete(f"{name}.second")
+        client.delete(second)
         events.emit_many(batch)
         assert numbers(redis_url, f"{name}.second") == [2, 4]
 
@@ -157,7 +159,7 @@ class TestPartialConfirmation:
         self, events: EventSystem, client: redis.Redis, redis_url: str
     ) -> None:
         """All replies were read: the next emit does not take an old reply for its own."""
-        client.set(f"{events.name}.first", "no list")
+        client.set(queue_key(redis_url, f"{events.name}.first"), "no queue")
         with pytest.raises(EmitError):
             events.emit_many([First(), Second()])
         events.emit(Second(number=5))
@@ -169,7 +171,7 @@ class TestPartialConfirmation:
         self, events: EventSystem, client: redis.Redis, redis_url: str
     ) -> None:
         """Promise 1 for more than 1,000 deliveries: each is listed once, in one of the three."""
-        client.set(f"{events.name}.second", "no list")
+        client.set(queue_key(redis_url, f"{events.name}.second"), "no queue")
         batch = [First(number=number) for number in range(1000)]
         batch_two = [*(First(number=number) for number in range(1000, 1400)), *(Second() for _ in range(600))]
         batch_three = [First(number=number) for number in range(1400, 1900)]
@@ -196,16 +198,49 @@ class TestPartialConfirmation:
 
 
 class TestCost:
-    def test_one_command_for_each_queue(self, events: EventSystem, client: redis.Redis) -> None:
+    # commandstats counts what a script calls too
+    @pytest.mark.parametrize(
+        "transport, expected", [("streams", {"eval": 2, "xadd": 600 + 1}), ("stock", {"lpush": 3})], ids=str
+    )
+    def test_one_command_for_each_queue(
+        self, redis_url: str, system_name: str, client: redis.Redis, transport: str, expected: dict[str, int]
+    ) -> None:
         """Item 4: all deliveries of a call go in one batch, on a connection that is kept."""
+        events = make(system_name, redis_url, redis_transport=transport)
         events.emit(First())
         client.config_resetstat()
         events.emit_many([First() for _ in range(300)] + [Second() for _ in range(300)])
         events.emit(First())
+        events.close()
         counted = commands(client)
         counted.pop("config|resetstat", None)
         counted.pop("info", None)
-        assert counted == {"lpush": 3}
+        assert counted == expected
+
+
+class TestStock:
+    def test_kombu_alone_reads_what_is_emitted(self, redis_url: str, system_name: str) -> None:
+        """redis_transport="stock": lists, in the order of emission."""
+        events = make(system_name, redis_url, redis_transport="stock")
+        events.emit_many([First(number=1), First(number=2)])
+        events.emit(First(number=3))
+        events.close()
+        assert numbers(redis_url, f"{system_name}.first") == []
+        with kombu.Connection(redis_url) as connection:
+            channel = connection.default_channel
+            taken = [channel.basic_get(f"{system_name}.first", no_ack=True) for _ in range(3)]
+        assert [message.decode()[0][0]["data"]["number"] for message in taken] == [1, 2, 3]
+
+    def test_one_queue_that_redis_refuses(self, redis_url: str, system_name: str, client: redis.Redis) -> None:
+        """Promise 1 as on streams."""
+        events = make(system_name, redis_url, redis_transport="stock")
+        client.set(f"{system_name}.second", "no list")
+        with pytest.raises(EmitError, match=r"Redis refused: .*wrong kind") as caught:
+            events.emit_many([First(number=1), Second(number=2), First(number=3)])
+        events.close()
+        assert [delivery.handler for delivery in caught.value.confirmed] == ["first", "first"]
+        assert [delivery.handler for delivery in caught.value.unsent] == ["second"]
+        assert numbers(stock(redis_url), f"{system_name}.first") == [1, 3]
 
 
 class TestRestarts:
@@ -244,18 +279,23 @@ class TestAddresses:
         assert numbers(own_redis_server.url(0), f"{system_name}.first") == []
         assert numbers(own_redis_server.url(3), f"{system_name}.first") == [1]
 
-    def test_the_key_prefix_of_an_existing_app(self, redis_url: str, system_name: str, client: redis.Redis) -> None:
-        """kombu's global_keyprefix: that app's workers read prefixed lists."""
-        app = Celery("prefixed", broker=redis_url, set_as_current=False)
+    @pytest.mark.parametrize(
+        "scheme, key, kind", [("redis", "theirs:{}", b"list"), ("redis-streams", "theirs:stream:{}", b"stream")]
+    )
+    def test_the_key_prefix_of_an_existing_app(
+        self, redis_url: str, system_name: str, client: redis.Redis, scheme: str, key: str, kind: bytes
+    ) -> None:
+        """kombu's global_keyprefix: that app's workers read prefixed keys, of the transport that the app names."""
+        app = Celery("prefixed", broker=redis_url.replace("redis:", f"{scheme}:", 1), set_as_current=False)
         app.conf.broker_transport_options = {"global_keyprefix": "theirs:"}
         events = EventSystem(system_name, celery=app)
         events.bind(First, handle, name="first")
         events.emit(First())
         events.close()
-        assert client.llen(f"theirs:{system_name}.events") == 1
+        assert client.type(key.format(f"{system_name}.events")) == kind
 
     def test_the_system_reads_back_what_kombu_reads(self, events: EventSystem, redis_url: str) -> None:
-        """Each message has a delivery tag of its own, by which kombu keeps what is unacknowledged."""
+        """Each message has a delivery tag of its own, by which its acknowledgement finds it."""
         events.emit_many([First(), First()])
         tags = [message.delivery_tag for message in take_all(redis_url, f"{events.name}.first")]
         assert len(set(tags)) == 2

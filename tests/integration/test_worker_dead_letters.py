@@ -165,13 +165,14 @@ def test_expired_on_the_queue(system: Rig) -> None:
     system.wait_for_records("expired", 1, "waited")  # the expiry is not sent again
 
 
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
 def test_a_child_stuck_in_c_code_is_ended_and_the_delivery_dead_within_three_starts(
-    redis_server: Any, rabbitmq_server: Any
+    broker: str, redis_server: Any, rabbitmq_server: Any
 ) -> None:
     """Where no signal handler runs, the hard limit kills the child, the message comes back, and the delivery is
     poison within three starts; its neighbour's delivery is done.
     """
-    with rig(dying, "rabbitmq", redis_server, rabbitmq_server) as made:
+    with rig(dying, broker, redis_server, rabbitmq_server) as made:
         made.env = {"TEST_GRACE": "4.5"}
         worker = made.worker("prefork", 2)
         made.open_gate("fine")

@@ -29,11 +29,12 @@ class Under:
     worker: Process
 
 
-# What is decoded where depends on the pool, what garbage can be sent on the broker; the fourth pair adds nothing.
-@pytest.fixture(scope="module", params=["redis-prefork", "rabbitmq-threads", "rabbitmq-prefork"])
+# What is decoded where depends on the pool, what garbage can be sent on the broker; other pairs add nothing.
+@pytest.fixture(scope="module", params=["redis-prefork", "stock-threads", "rabbitmq-threads", "rabbitmq-prefork"])
 def under(request: pytest.FixtureRequest, redis_server: Any, rabbitmq_server: Any) -> Iterator[Under]:
     broker, pool = request.param.split("-")
-    with rig(basics, broker, redis_server, rabbitmq_server) as made:
+    settings = {"redis_transport": "stock"} if broker == "stock" else {}
+    with rig(basics, broker.replace("stock", "redis"), redis_server, rabbitmq_server, **settings) as made:
         yield Under(made, made.worker(pool, 2))
 
 
@@ -88,7 +89,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_without_headers(under: Under, body: bytes) -> None:
-    """Bytes that no Celery sent (on Redis: pushed into the list as they are): kept whole, with the reason."""
+    """Bytes that no Celery sent (on Redis: put where messages lie, as they are): kept whole, with the reason."""
     known = {letter.id for letter in under.rig.letters()}
     under.rig.put_raw(body)
     letter = buried(under, known)

@@ -30,6 +30,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._swallows = False
         self._open: set[socket.socket] = set()
+        self._stranded: set[socket.socket] = set()
         self.swallowed = 0
         """Bytes that clients and the server sent in vain."""
         self.served = 0
@@ -41,6 +42,11 @@ class Proxy:
     def blackhole(self) -> None:
         """From now on takes connections and bytes, and passes nothing on, in either direction."""
         self._swallows = True
+
+    def strand(self) -> None:
+        """The connections that there are lead nowhere from now on, unknown to either end. New ones are served."""
+        with self._lock:
+            self._stranded |= self._open
 
     def cut(self) -> None:
         """Closes every connection; new ones are taken."""
@@ -107,13 +113,15 @@ class Proxy:
         """Moves bytes one way until an end closes; without a sink they vanish."""
         try:
             while data := source.recv(CHUNK):
-                if self._swallows or sink is None:
+                if self._swallows or sink is None or source in self._stranded:
                     self.swallowed += len(data)
                 else:
                     sink.sendall(data)
         except OSError:
             pass  # cut
-        if not self._swallows:  # in a black hole the other end does not even learn of the end
+        if (
+            not self._swallows and source not in self._stranded
+        ):  # in a black hole the other end does not even learn of the end
             self._drop(source, sink)
 
     def _drop(self, *connections: socket.socket | None) -> None:

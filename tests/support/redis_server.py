@@ -30,9 +30,16 @@ class RedisServer:
     that answers is the one that was started here.
     """
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, more_config: str = "") -> None:
+        """Chooses its port and folder.
+
+        Args:
+            found: the binary.
+            more_config: further lines of its redis.conf.
+        """
         self.how = found.how
         self.port = free_port()
+        self._more_config = more_config
         self._binary = found.binary
         self._password = secrets.token_hex(8)
         self._folder = Path(tempfile.mkdtemp(prefix="events-test-redis-"))
@@ -57,7 +64,7 @@ class RedisServer:
         config = self._folder / "redis.conf"
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\ndir {self._folder}\nrequirepass {self._password}\ndaemonize no\n"
-            'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n'
+            'appendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n' + self._more_config
         )
         self._process = processes.start([self._binary, config], name="redis-server", cwd=self._folder)
         wait_until(self._answers, 30, f"redis-server on port {self.port}; it printed {self._process.log[-500:]}")
@@ -90,6 +97,12 @@ class RedisServer:
         """Ends it in order if it still runs, and starts it on the same port and data."""
         self.stop()
         self.start()
+
+    def lose_everything(self) -> None:
+        """SIGKILL, and its data is deleted: started again it is empty, as after a failover to an empty replica."""
+        self.kill()
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+        (self._folder / "appendonly.aof").unlink(missing_ok=True)  # where Redis before 7 keeps it
 
     def close(self) -> None:
         """Ends it and deletes its data."""

@@ -35,12 +35,16 @@ used: list[str] = []
 """Each server that tests ran against, for the summary at the end."""
 
 
-def own_redis() -> RedisServer:
-    """A started redis-server that this process may kill, restart and empty."""
+def own_redis(more_config: str = "") -> RedisServer:
+    """A started redis-server that this process may kill, restart and empty.
+
+    Args:
+        more_config: further lines of its redis.conf.
+    """
     found = find("redis-server", "redis-server")
     if found is None:
         missing("no redis-server: install it (Debian: apt-get install redis-server)")
-    server = RedisServer(found)
+    server = RedisServer(found, more_config)
     server.start()
     _note("redis", server)
     return server
