@@ -70,10 +70,11 @@ class Acknowledgements:
                 raise
 
     def _send(self, tags: list[str]) -> None:
-        with self._client.pipeline(transaction=True) as pipeline:
+        # No transaction: a full Redis refuses every one. Cut off in between, a message is gone and pending: see READ.
+        with self._client.pipeline(transaction=False) as pipeline:
             for stream, entries in keys.by_stream(tags).items():
-                pipeline.execute_command("XACK", stream, keys.GROUP, *entries)
                 pipeline.execute_command("XDEL", stream, *entries)
+                pipeline.execute_command("XACK", stream, keys.GROUP, *entries)
             replies = pipeline.execute(raise_on_error=False)
         for reply in replies:
             if isinstance(reply, redis.ReadOnlyError | redis.ConnectionError):

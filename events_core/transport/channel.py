@@ -98,6 +98,14 @@ class Channel(stock.Channel):
 
     # Queues
 
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        except redis.OutOfMemoryError:  # who starts on a full Redis may be the one that drains it
+            bound = (routing_key or "", pattern or "", queue) in self.get_table(exchange)
+            if not bound and self.typeof(exchange).type != "fanout":
+                raise
+
     def _size(self, queue: str) -> int:
         return self.member.group.size(self.streams_of(queue))
 

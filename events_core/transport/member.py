@@ -137,7 +137,8 @@ class Member:
 
     def end(self) -> None:
         """The process ends: give back all that it holds, and go."""
-        holds = bool(self.acknowledgements or self._held())
+        if self._thread is None:
+            return  # it holds nothing, and has said so
         self._holders.clear()
         self._orphans.clear()
         with self._lock:
@@ -150,8 +151,7 @@ class Member:
                 self.release(name)
             self._client.zrem(self._alive, self.process)
         except (redis.RedisError, OSError) as error:
-            if holds:
-                logger.warning("what this process held is free only in %s s: %s", self.claim_after, error)
+            logger.warning("what this process held is free only in %s s: %s", self.claim_after, error)
 
     # The thread
 

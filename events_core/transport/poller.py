@@ -13,6 +13,9 @@ from kombu.transport import redis as stock
 from events_core.transport.delivering import TURN, deliver
 from events_core.transport.errors import LOST
 
+#: Seconds after which a full prefetch window is looked at again, where there is no event loop to be told.
+_MOMENT = 0.01
+
 
 def _nothing() -> None:
     """What a timer calls that only has to end the loop's wait."""
@@ -78,6 +81,8 @@ class Poller(stock.MultiChannelPoller):
         for channel in [*self._channels]:
             if channel.consuming:
                 self._guarded(channel.member.acknowledgements.flush)
+        if any(channel.consuming and not channel.qos.can_consume() for channel in self._channels):
+            timeout = _MOMENT if timeout is None else min(timeout, _MOMENT)  # another thread may make room
         self._guarded(lambda: super(Poller, self).get(callback, timeout))
 
     def flush_within(self, seconds: float) -> None:

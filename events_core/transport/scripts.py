@@ -29,6 +29,7 @@ local function pending(key, count)
   local entries = redis.pcall('XPENDING', key, group, '-', '+', count, returned)
   if not entries.err then return entries end
   if not string.find(entries.err, 'NOGROUP') then return nil, entries end
+  redis.call('XDEL', key, '0-0') -- does nothing; a full Redis allows it, and then the rest of the script
   redis.call('XGROUP', 'CREATE', key, group, '0', 'MKSTREAM')
   return {}
 end
@@ -120,8 +121,9 @@ ALIVE = (
     _NOW
     + """
 local till = now() + ARGV[2]
-redis.call('ZADD', KEYS[1], till, ARGV[1])
+-- First what a full Redis allows: after it, it allows the script all the rest.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now() - 10 * ARGV[2])
+redis.call('ZADD', KEYS[1], till, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], 20 * ARGV[2])
 return till
 """
@@ -170,7 +172,7 @@ for _, key in ipairs(KEYS) do
     end
   end
 end
-return size
+return math.max(size, 0)
 """
 
 # KEYS: a stream. ARGV: group, the name for what was given back, how many at most. Deletes messages that wait.
