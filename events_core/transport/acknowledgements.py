@@ -53,9 +53,14 @@ class Acknowledgements:
         """Whether they should be sent now."""
         return bool(self._tags) and (len(self._tags) >= _FULL or monotonic() - self._since >= DELAY)
 
-    def flush(self) -> None:
-        """Send what waits. Raises redis-py's errors of the connection; then it goes on waiting."""
-        with self._lock:
+    def flush(self, *, wait: bool = True) -> None:
+        """Send what waits. Raises redis-py's errors of the connection; then it goes on waiting.
+
+        wait: also if another thread is just sending; otherwise leave it to that one.
+        """
+        if not self._lock.acquire(blocking=wait):
+            return
+        try:
             self._announced = False
             tags: list[str] = []
             while self._tags:
@@ -68,6 +73,8 @@ class Acknowledgements:
                 self._tags.extendleft(reversed(tags))
                 self._on_first()
                 raise
+        finally:
+            self._lock.release()
 
     def _send(self, tags: list[str]) -> None:
         # No transaction: a full Redis refuses every one. Cut off in between, a message is gone and pending: see READ.

@@ -160,7 +160,7 @@ class Member:
 
     def _run(self) -> None:
         every = self.claim_after / 3
-        heard = time.monotonic()  # since when Redis has heard of this process without a gap
+        heard = said = time.monotonic()  # since when Redis has heard of this process without a gap, and when last
         deaf = 0  # how often in a row it did not
         beat = 0.0
         while not self._idle():
@@ -171,8 +171,12 @@ class Member:
             if now < beat:
                 continue
             try:
+                self.group.say_alive(self._alive, self.process, self.claim_after)
+                before, said = said, time.monotonic()
+                if said - before > 2 * every:  # Redis stood still
+                    heard = said
                 # After a gap others have not been heard of either: they get the time to speak up.
-                self._beat(recover=now - heard >= self.claim_after)
+                self._tidy(recover=said - heard >= self.claim_after)
             except (redis.RedisError, OSError) as error:
                 if not deaf:
                     logger.warning("Redis does not hear that this process is alive: %s", error)
@@ -185,8 +189,7 @@ class Member:
                 deaf = 0
                 beat = now + (min(every, _SETTLING) if self._retired else every)
 
-    def _beat(self, *, recover: bool) -> None:
-        self.group.say_alive(self._alive, self.process, self.claim_after)
+    def _tidy(self, *, recover: bool) -> None:
         for holder in list(self._holders):
             for stream, milliseconds in holder.expiring().items():
                 self._client.pexpire(stream, milliseconds)
@@ -204,7 +207,7 @@ class Member:
         time.sleep(2 * DELAY)
         try:
             if self.acknowledgements.due:
-                self.acknowledgements.flush()
+                self.acknowledgements.flush(wait=False)
         except (redis.RedisError, OSError):  # said by who beats; it wakes this thread again
             time.sleep(_AGAIN)
 

@@ -25,6 +25,9 @@ def member(pool: Callable[[], redis.ConnectionPool], address: tuple[object, ...]
         found = _members.get(key)
         if found is None:
             own = pool()
+            # Nothing may keep it from saying in time that it is alive.
+            for name in ("socket_timeout", "socket_connect_timeout"):
+                own.connection_kwargs[name] = min(own.connection_kwargs.get(name) or claim, claim / 4)
             # A repeated command would be sent long after its moment; whoever sends it decides.
             own.connection_kwargs["retry"] = Retry(NoBackoff(), 0)
             found = _members[key] = Member(redis.Redis(connection_pool=own), prefix, claim)
