@@ -9,13 +9,14 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench test-chaos test-browser test-docker clean
+.PHONY: help setup demo test check bench bench-transport test-chaos test-browser test-docker clean
 
 help:
 	@echo "make demo          a small shop with its worker, on the embedded Redis (SERVE=1: leave it running)"
 	@echo "make test          everything that a change must pass: check, then the tests"
 	@echo "make check         ruff, mypy, import-linter"
 	@echo "make bench         benchmarks beside plain Celery"
+	@echo "make bench-transport  those of the Redis Streams transport; fails if a target is missed"
 	@echo "make test-chaos    kills workers and servers, for minutes"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
@@ -48,6 +49,10 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Takes many minutes, the million tasks of transport-memory most of them: BENCH_MEMORY_TASKS=50000 for fewer.
+bench-transport: $(STAMP)
+	$(BIN)/python -m benchmarks --must-hold transport transport-pipeline transport-latency transport-memory $(ARGS)
 
 # pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
 test-chaos test-browser test-docker: test-%: $(STAMP)

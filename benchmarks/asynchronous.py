@@ -22,7 +22,7 @@ def run(stage: Stage) -> Report:
         # two marks each: when the handler starts, and when it has waited
         return rate_over_all(crew.run(side, "wait", number, each=2), number)
 
-    with Crew(broker, POOL, ours, plain) as crew:
+    with Crew(POOL, ours, plain) as crew:
         mine, theirs = alternate(stage.effort.rounds(5), [lambda: burst(ours), lambda: burst(plain)])
     return Report(
         "async: 2,000 async handlers that wait 100 ms, one process, 200 threads, RabbitMQ",

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks.apps.marks import VARIABLE, Marks
 from benchmarks.sides import Pool, Side
-from benchmarks.stage import Broker
 from tests.support import processes
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
@@ -24,10 +23,9 @@ Pairs = list[tuple[int, int]]
 class Crew:
     """One worker for each side. To be used in a `with` statement, which ends them."""
 
-    def __init__(self, broker: Broker, pool: Pool, *sides: Side) -> None:
+    def __init__(self, pool: Pool, *sides: Side) -> None:
         self.pool = pool
         self.sides = sides
-        self._broker = broker
         self._folder = Path(tempfile.mkdtemp(prefix="events-bench-"))
         self._marks = {side.name: Marks(self._folder / side.name) for side in sides}
         self._workers: dict[str, Process] = {}
@@ -36,7 +34,7 @@ class Crew:
     def __enter__(self) -> Crew:
         for side in self.sides:
             env = {
-                **self._broker.env,
+                **side.env,
                 VARIABLE: str(self._marks[side.name].path),
                 # of dramatiq, which has it for the whole worker
                 "dramatiq_queue_prefetch": str(self.pool.prefetch * self.pool.slots),
@@ -107,19 +105,23 @@ class Crew:
 
     def collect(self, side: Side, first: int, number: int, timeout: float = WORK) -> Pairs:
         """The marks from number `first` on, when there are `number` of them."""
+        self.wait(side, first + number, timeout)
+        return self._marks[side.name].since(first)
+
+    def wait(self, side: Side, number: int, timeout: float = WORK) -> None:
+        """Return when the side's worker has left so many marks in all."""
         marks, worker = self._marks[side.name], self._workers[side.name]
 
         def done() -> bool:
             if not worker.alive:
                 raise RuntimeError(f"the worker of {side.name} ended ({worker.exit_code}):\n{worker.log[-3000:]}")
-            return marks.count >= first + number
+            return marks.count >= number
 
         try:
             wait_until(done, timeout, f"{number} marks of {side.name}'s worker")
         except AssertionError as error:
-            missing = first + number - marks.count
+            missing = number - marks.count
             raise RuntimeError(f"{error}; {missing} are missing. The worker said:\n{worker.log[-3000:]}") from None
-        return marks.since(first)
 
 
 def rate(pairs: Pairs) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from benchmarks.crew import Crew, spread
 from benchmarks.rounds import alternate
@@ -12,16 +14,28 @@ from benchmarks.table import Report, Row, Target
 
 RATE = 200  # per second
 SECONDS = 3
+#: What p50 and p99 may be, as parts of those of delay(): by broker.
+LIMITS = {"Redis": (1.0, 1.3), "RabbitMQ": (1.2, 1.6)}
 POOL = Pool("threads", 8, 8)
 MILLISECOND = 1e6  # nanoseconds
 
 
 def run(stage: Stage) -> Report:
     """Both brokers, 200 events a second, with `delay()` at the same rate beside it."""
+    return _report(stage.brokers(), stage)
+
+
+def on_redis(stage: Stage) -> Report:
+    """As `run`, on Redis only."""
+    return _report([stage.redis()], stage)
+
+
+def _report(brokers: Sequence[Broker], stage: Stage) -> Report:
     report = Report(f"latency: milliseconds from emit to the start of the handler, {RATE}/s, {POOL.slots} threads")
-    for broker in stage.brokers():
+    for broker in brokers:
         report.rows += _compare(broker, stage)
     report.remarks = [
+        "On Redis, delay() is that of Celery on kombu's own transport, and once more on redis-streams://.",
         "The moment before emit() or delay() is called, and the first line of the handler, on one clock. On RabbitMQ",
         "delay() waits for the broker's confirmation as emit() does; that wait is after the message has left.",
     ]
@@ -30,16 +44,22 @@ def run(stage: Stage) -> Report:
 
 def _compare(broker: Broker, stage: Stage) -> list[Row]:
     number = stage.effort.times(RATE * SECONDS)
-    ours, plain = Ours(broker), Plain(broker)
-    with Crew(broker, POOL, ours, plain) as crew:
-        measures = [lambda: _paced(crew, ours, number), lambda: _paced(crew, plain, number)]
-        mine, theirs = alternate(stage.effort.rounds(5), measures)
+    sides: list[Ours | Plain] = [Ours(broker), Plain(broker)]
+    if broker.same_transport != broker:
+        sides.append(Plain(broker.same_transport, name="streams"))
+    with Crew(POOL, *sides) as crew:
+        measures = [partial(_paced, crew, side, number) for side in sides]
+        mine, theirs, *third = alternate(stage.effort.rounds(5), measures)
 
-    def row(label: str, part: float, limit: float) -> Row:
-        our_part, their_part = ([spread(latencies, part) for latencies in runs] for runs in (mine, theirs))
-        return Row(f"{broker.name}: {label}", "ms", our_part, their_part, "delay()", target=Target("≤", limit))
+    def row(label: str, part: float, others: list[list[float]], rival: str, target: Target | None = None) -> Row:
+        our_part, their_part = ([spread(latencies, part) for latencies in runs] for runs in (mine, others))
+        return Row(f"{broker.name}: {label}", "ms", our_part, their_part, rival, target=target)
 
-    return [row("p50", 0.5, 1.2), row("p99", 0.99, 1.6)]
+    rows = []
+    for label, part, limit in zip(("p50", "p99"), (0.5, 0.99), LIMITS[broker.name], strict=True):
+        rows.append(row(label, part, theirs, "delay()", Target("≤", limit)))
+        rows += [row(label, part, runs, "delay(), streams") for runs in third]
+    return rows
 
 
 def _paced(crew: Crew, side: Ours | Plain, number: int) -> list[float]:

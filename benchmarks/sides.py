@@ -31,9 +31,10 @@ class Pool:
 
 
 class Side(Protocol):
-    """One side."""
+    """One side. env: variables for its worker."""
 
     name: str
+    env: dict[str, str]
 
     def command(self, pool: Pool) -> list[str]:
         """Arguments of Python that run its worker."""
@@ -48,12 +49,18 @@ class Side(Protocol):
         ...
 
 
+def content_of(kind: str, **fields: Any) -> Any:
+    """What the others' tasks are given: our envelope, but a number where the task itself is to cost nothing."""
+    return 1 if kind == "tick" else ours.envelope_of(kind, **fields)
+
+
 class Ours:
     """celery-events."""
 
     name = "ours"
 
     def __init__(self, broker: Broker, name: str = "bench") -> None:
+        self.env = broker.env
         self.system = ours.bind(EventSystem(name, broker_url=broker.url, redis_url=broker.redis_url))
 
     def command(self, pool: Pool) -> list[str]:
@@ -72,11 +79,11 @@ class Ours:
 
 
 class Plain:
-    """Celery by itself."""
+    """Celery by itself. name: tells two of them apart."""
 
-    name = "Celery"
-
-    def __init__(self, broker: Broker, *, confirmed: bool = True) -> None:
+    def __init__(self, broker: Broker, *, confirmed: bool = True, name: str = "Celery") -> None:
+        self.name = name
+        self.env = broker.env
         self.app = plain.make(broker.url, confirmed=confirmed)
         self._timed = ours.envelope_of("timed")
 
@@ -84,10 +91,10 @@ class Plain:
         return ["-m", "celery", "-A", "benchmarks.apps.plain_worker", "worker", *pool.celery_options]
 
     def send(self, kind: str, number: int, **fields: Any) -> None:
-        envelope, task = ours.envelope_of(kind, **fields), self.app.tasks[f"plain.{kind}"]
-        with self.app.producer_pool.acquire() as producer:
+        content, task = content_of(kind, **fields), self.app.tasks[f"plain.{kind}"]
+        with self.app.producer_pool.acquire() as producer, producer.batch():
             for _ in range(number):
-                task.apply_async((envelope,), producer=producer)
+                task.apply_async((content,), producer=producer)
 
     def send_timed(self) -> None:
         """Send one task that carries the moment."""
@@ -104,6 +111,7 @@ class Rival:
     name = "dramatiq"
 
     def __init__(self, broker: Broker, *, confirmed: bool = True) -> None:
+        self.env = broker.env
         self.broker, self.actors = rival.make(broker.url, confirmed=confirmed)
 
     def command(self, pool: Pool) -> list[str]:
@@ -111,9 +119,9 @@ class Rival:
         return ["-m", "dramatiq", "benchmarks.apps.rival_worker:broker", *numbers]
 
     def send(self, kind: str, number: int, **fields: Any) -> None:
-        envelope, actor = ours.envelope_of(kind, **fields), self.actors[kind]
+        content, actor = content_of(kind, **fields), self.actors[kind]
         for _ in range(number):
-            actor.send(envelope)
+            actor.send(content)
 
     def close(self) -> None:
         self.broker.close()

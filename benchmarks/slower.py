@@ -18,7 +18,7 @@ from benchmarks.crew import Crew, rate
 from benchmarks.publishing import Emitting, three
 from benchmarks.rounds import alternate, microseconds
 from benchmarks.sides import Ours, Plain, Pool
-from benchmarks.stage import Broker, Stage
+from benchmarks.stage import Broker, Stage, newest
 from benchmarks.table import Report, Row
 from tests.support.processes import child_env
 
@@ -105,9 +105,9 @@ def _aemit(stage: Stage, broker: Broker) -> Row:
 
 
 def _in_workers(stage: Stage, broker: Broker) -> list[Row]:
-    sides = Ours(broker), Plain(broker)
+    sides = Ours(broker), Plain(broker.same_transport)
     number = stage.effort.times(CHAINS)
-    with Crew(broker, POOL, *sides) as crew:
+    with Crew(POOL, *sides) as crew:
         mine, theirs = alternate(
             stage.effort.rounds(3),
             [lambda: rate(crew.run(side, "parent", number, each=2)) for side in sides],  # noqa: B023
@@ -129,7 +129,7 @@ def _sizes(broker: Broker) -> list[Row]:
         task.delay(emitting.envelope)
         task.delay({"order_id": str(event.order_id), "email": event.email, "total": event.total})
         small, same = (float(len(client.lindex(plain.QUEUE, index) or b"")) for index in (0, 1))
-        mine = float(len(client.lindex(ours.QUEUE, 0) or b""))
+        mine = float(len(newest(client, ours.QUEUE)))
     return [
         Row("Redis: size of a message, same content", "bytes", [mine], [same]),
         Row("Redis: size of a message, only the order's data", "bytes", [mine], [small]),

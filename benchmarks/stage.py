@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import itertools
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import kombu
 import redis
 
 from benchmarks.rounds import Effort
+from events_core.transport import keys
+from events_core.transport.schemes import with_streams
 from tests.support import servers
 
 _numbers = itertools.count(1)
+
+
+def stream_of(queue: str) -> str:
+    """The key of a queue on our Redis transport."""
+    return keys.stream_key("", queue)
+
+
+def newest(client: redis.Redis, queue: str) -> bytes:
+    """The message that was published last to a queue on our Redis transport."""
+    entries: Any = client.xrevrange(stream_of(queue), count=1)
+    return bytes(entries[0][1][keys.FIELD.encode()])
 
 
 @dataclass(frozen=True)
@@ -28,11 +42,16 @@ class Broker:
         """For processes: our settings; plain Celery and dramatiq read the same variables."""
         return {"EVENTS_BROKER_URL": self.url, "EVENTS_REDIS_URL": self.redis_url}
 
+    @property
+    def same_transport(self) -> Broker:
+        """For plain Celery: this broker through the transport that an EventSystem uses on it."""
+        return replace(self, url=with_streams(self.url))
+
     def drop(self, *queues: str) -> None:
         """Delete what waits in queues that exist."""
         if self.url == self.redis_url:
             with redis.Redis.from_url(self.redis_url) as client:
-                client.delete(*queues)
+                client.delete(*queues, *map(stream_of, queues))
             return
         with kombu.Connection(self.url) as connection:
             for queue in queues:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import redis
@@ -16,20 +17,30 @@ from benchmarks.table import Report, Row, Target
 #: As many messages in the worker's hands with each of them.
 POOLS = (Pool("solo", 1, 64), Pool("threads", 8, 8), Pool("prefork", 2, 32))
 #: Work for about a second; shorter bursts differ too much from each other.
-NUMBERS = {"Redis": 1000, "RabbitMQ": 4000}
+NUMBER = 4000
 SHORTS = 300
 ROUNDS = 5
 
 
 def run(stage: Stage) -> Report:
     """Both brokers, three pools."""
-    report = Report("worker: deliveries (tasks) per second, late acknowledgement, 64 prefetched")
-    for broker in stage.brokers():
+    return _report(stage.brokers(), stage.effort)
+
+
+def on_redis(stage: Stage) -> Report:
+    """As `run`, on Redis only."""
+    return _report([stage.redis()], stage.effort)
+
+
+def _report(brokers: Sequence[Broker], effort: Effort) -> Report:
+    report = Report("worker: deliveries (tasks) per second, late acknowledgement, 64 prefetched, same transport")
+    for broker in brokers:
         for pool in POOLS:
-            report.rows += _compare(broker, pool, stage.effort)
+            report.rows += _compare(broker, pool, effort)
         reason = rival.missing(broker.url)
         report.remarks += [reason] if reason else []
     report.remarks += [
+        "On Redis, Celery runs on redis-streams:// as we do.",
         "Window: from 10 to 90 % of a burst that waited in the queue. Processor time: of all of a worker's processes.",
         "Round trips: reads of client sockets that Redis counts (total_reads_processed), the broker's and ours alike;",
         "on RabbitMQ those to the coordination Redis.",
@@ -38,13 +49,13 @@ def run(stage: Stage) -> Report:
 
 
 def _compare(broker: Broker, pool: Pool, effort: Effort) -> list[Row]:
-    ours, plain = Ours(broker), Plain(broker, confirmed=False)  # only to fill queues sooner
+    ours, plain = Ours(broker), Plain(broker.same_transport, confirmed=False)  # only to fill queues sooner
     sides: list[Side] = [ours, plain]
     if pool.kind == "threads" and rival.missing(broker.url) is None:  # dramatiq knows threads only
         sides.append(Rival(broker, confirmed=False))
-    number = effort.times(NUMBERS[broker.name])
+    number = effort.times(NUMBER)
     where = f"{broker.name}, {pool}"
-    with Crew(broker, pool, *sides) as crew:
+    with Crew(pool, *sides) as crew:
         rows = _noops(crew, number, effort.rounds(ROUNDS), where)
         if pool.kind == "threads":
             rows += _shorts(crew, effort.times(SHORTS), effort.rounds(3), where)

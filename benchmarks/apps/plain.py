@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from typing import Any
 
 from celery import Celery, Task
@@ -20,6 +21,8 @@ def make(broker_url: str, *, confirmed: bool = True) -> Celery:
 
     confirmed: on RabbitMQ, wait for the broker's confirmation of each message. Celery's default is not to.
     """
+    if "-streams://" in broker_url:
+        importlib.import_module("events_core.transport")  # registers the scheme; on any other, Celery is by itself
     app = Celery("plain", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -31,10 +34,14 @@ def make(broker_url: str, *, confirmed: bool = True) -> Celery:
     )
     if confirmed and broker_url.startswith("amqp"):
         app.conf.broker_transport_options = {"confirm_publish": True}
-    for function in (noop, short, wait, timed, gate):
+    for function in (tick, noop, short, wait, timed, gate):
         app.task(function, name=f"plain.{function.__name__}")
     app.task(parent, name="plain.parent", bind=True)
     return app
+
+
+def tick(number: int) -> None:
+    mark()
 
 
 def noop(envelope: Envelope) -> None:

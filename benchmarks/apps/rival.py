@@ -13,7 +13,7 @@ from benchmarks.apps.marks import mark
 
 QUEUE = "rival"
 
-Actors = dict[str, dramatiq.Actor[[dict[str, Any]], None]]
+Actors = dict[str, dramatiq.Actor[[Any], None]]
 
 
 def missing(broker_url: str) -> str | None:
@@ -34,10 +34,15 @@ def make(broker_url: str, *, confirmed: bool = True) -> tuple[dramatiq.Broker, A
         broker = RedisBroker(url=broker_url)  # type: ignore[no-untyped-call]
     # a decorator of its own for each: dramatiq's keeps the first name it was used with
     return broker, {
+        "tick": dramatiq.actor(broker=broker, queue_name=QUEUE)(tick),
         "noop": dramatiq.actor(broker=broker, queue_name=QUEUE)(noop),
         "short": dramatiq.actor(broker=broker, queue_name=QUEUE)(short),
         "gate": dramatiq.actor(broker=broker, queue_name=QUEUE)(gate),
     }
+
+
+def tick(number: int) -> None:
+    mark()
 
 
 def noop(envelope: dict[str, Any]) -> None:

@@ -11,9 +11,6 @@ from benchmarks.apps.marks import mark
 SHORT = 0.020  # seconds: a handler that asks a database
 WAIT = 0.100  # seconds: a handler that waits for another service
 
-#: What a handler can be asked to do; each side has one handler (task, actor) of each name.
-KINDS = ("noop", "short", "wait", "parent", "timed", "gate")
-
 
 def short() -> None:
     time.sleep(SHORT)

@@ -96,6 +96,7 @@ PRIVATE = [
         # publishing and queues
         ("_put", "(queue, message, **kwargs)", "messages are pushed to lists, which no worker of streams reads"),
         ("_get_message_priority", "(message, reverse)", "priorities are not known"),
+        ("_queue_bind", "(exchange, routing_key, pattern, queue)", "nobody can start on a full Redis to drain it"),
         ("_size", "(queue)", "queue lengths are wrong in `events status`, Flower and message_count"),
         ("_purge", "(queue)", "a purge empties lists, not streams"),
         ("_has_queue", "(queue, **kwargs)", "queues of streams count as never declared"),
@@ -157,6 +158,7 @@ PRIVATE = [
         ("_callbacks", "", "a message of a queue that is not consumed any more is lost"),
         ("cycle", "", "kombu's own poller is used: each message is one read"),
         ("register_with_event_loop", "(connection, loop)", "as cycle"),
+        ("connection_errors", "", "a Redis that has become a replica ends the worker"),
         ("default_port", "", "a URL of sentinels without a port leads to the port of a Redis"),
     ),
     # Publishing
