@@ -12,9 +12,6 @@ from events_worker.outcome import Dead
 from events_worker.parts import parts_of
 from events_worker.run import Run
 
-#: Pool threads acknowledge, the main thread adopts: one message must not be acknowledged twice, or never.
-_acknowledging = threading.RLock()
-
 
 class DeliveryRequest(Request):
     """The request of a delivery. Overrides private methods of Celery 5.7."""
@@ -23,6 +20,9 @@ class DeliveryRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
+        # Pool threads acknowledge, the main thread adopts: one message must not be acknowledged twice, or never.
+        # One lock for all would have the pool's threads queue up at it: half the rate.
+        self._acknowledging = threading.RLock()
         # what the task sees as request.headers; Celery would pick the custom ones out for each task
         self._request_dict["headers"] = message.headers
         # decoded already, and not sent to a child twice: the request holds its parts
@@ -34,7 +34,7 @@ class DeliveryRequest(Request):
 
         False if the older one has just been acknowledged.
         """
-        with _acknowledging:
+        with self._acknowledging:
             if self.acknowledged:
                 return False
             self._on_ack = on_ack
@@ -73,5 +73,5 @@ class DeliveryRequest(Request):
     def acknowledge(self) -> None:
         """Acknowledge, unless the dead letter is not stored yet."""
         if not self._burying:
-            with _acknowledging:
+            with self._acknowledging:
                 super().acknowledge()
