@@ -84,10 +84,11 @@ class Acknowledgements:
                 pipeline.execute_command("XACK", stream, keys.GROUP, *entries)
             replies = pipeline.execute(raise_on_error=False)
         for reply in replies:
-            if isinstance(reply, redis.ReadOnlyError | redis.ConnectionError):
-                raise reply
-            if isinstance(reply, redis.ResponseError):  # somebody put something else in the stream's place
-                logger.error("Redis refuses acknowledgements: %s", reply)
+            if not isinstance(reply, redis.RedisError):
+                continue
+            if not str(reply).startswith("WRONGTYPE"):  # a replica, a full disk, missing replicas: it will take them
+                raise redis.ConnectionError(f"Redis refuses acknowledgements: {reply}") from reply
+            logger.error("acknowledgements are lost, something else lies in the stream's place: %s", reply)
 
     @contextmanager
     def settled(self) -> Iterator[list[str]]:

@@ -61,7 +61,7 @@ class Channel(stock.Channel):
     @cached_property
     def member(self) -> Member:
         """This process at this Redis."""
-        address = address_of(self._connparams())
+        address = (*address_of(self._connparams()), getattr(self, "master_name", None))
         return member(self._get_pool, address, self.global_keyprefix, float(self.claim_after))
 
     @property
@@ -143,7 +143,7 @@ class Channel(stock.Channel):
 
     def expiring(self) -> dict[str, int]:
         """The streams that are consumed and expire, with their lifetime in milliseconds."""
-        lifetimes = {queue: self._expires[queue] for queue in self.active_queues if queue in self._expires}
+        lifetimes = {queue: found for queue in self.active_queues if (found := self._expires.get(queue))}
         return {stream: lifetime for queue, lifetime in lifetimes.items() for stream in self.streams_of(queue)}
 
     def has_room(self, *, patient: bool) -> bool:
@@ -155,7 +155,7 @@ class Channel(stock.Channel):
 
     def _room(self) -> int:
         room: int | None = self.qos.can_consume_max_estimate()
-        return _UNBOUNDED if room is None else room
+        return (_UNBOUNDED if room is None else room) - len(self.buffer)
 
     def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **options: Any) -> Any:
         """See kombu's."""
@@ -193,8 +193,9 @@ class Channel(stock.Channel):
 
     def buffered(self) -> list[str]:
         """The tags of messages that are ours and not delivered yet."""
-        delivering = self.delivering
-        return [read[0] for read in (*self.buffer.copy(), *([delivering] if delivering else []))]
+        buffer = self.buffer.copy()
+        delivering = self.delivering  # looked at second: what leaves the buffer has become it before
+        return [read[0] for read in (*buffer, *([delivering] if delivering else []))]
 
     def flush_within(self, seconds: float) -> None:
         """See that acknowledgements are sent within so many seconds."""

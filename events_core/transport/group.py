@@ -40,9 +40,14 @@ class Group:
         given, left = self._release(keys=[stream], args=[keys.GROUP, keys.RETURNED, consumer, *keep])
         return given, left
 
-    def recover(self, stream: str, alive: str, process: str) -> int:
-        """Give back what dead processes hold. Returns how many entries."""
-        return int(self._recover(keys=[stream, alive], args=[keys.GROUP, keys.RETURNED, process, BATCH]))
+    def recover(self, stream: str, alive: str, process: str) -> tuple[int, list[str]]:
+        """Give back what dead processes hold. Returns how many entries, and the process's own consumer names."""
+        total = 0
+        while True:
+            recovered, own = self._recover(keys=[stream, alive], args=[keys.GROUP, keys.RETURNED, process, BATCH])
+            total += recovered
+            if recovered < BATCH:
+                return total, [name.decode() for name in own]
 
     def size(self, streams: Sequence[str]) -> int:
         """How many messages wait."""

@@ -41,9 +41,10 @@ def entry_of(tag: str) -> tuple[str, str]:
 
 
 def by_stream(tags: list[str]) -> dict[str, list[str]]:
-    """The entries' ids of delivery tags, by stream."""
+    """The entries' ids of delivery tags, by stream; without what came by fanout, which lies nowhere."""
     entries: dict[str, list[str]] = {}
     for tag in tags:
         stream, entry = entry_of(tag)
-        entries.setdefault(stream, []).append(entry)
+        if stream:
+            entries.setdefault(stream, []).append(entry)
     return entries

@@ -76,7 +76,8 @@ class Member:
 
     def join(self, holder: Holder) -> None:
         """Count what the holder holds as held by this process."""
-        self._holders.add(holder)
+        with self._lock:
+            self._holders.add(holder)
 
     def new_name(self, streams: Iterable[str]) -> str:
         """A consumer name for one connection that will read from the streams."""
@@ -97,11 +98,12 @@ class Member:
 
     def consumes(self, streams: Iterable[str]) -> bool:
         """Whether any of the process's channels consumes one of these streams."""
-        return any(not holder.consumed().isdisjoint(streams) for holder in list(self._holders))
+        return any(not holder.consumed().isdisjoint(streams) for holder in self._all_holders())
 
     def forget(self, streams: Iterable[str]) -> None:
-        """The streams are deleted."""
-        self._streams.difference_update(streams)
+        """The streams are deleted. One that is still consumed is soon there again."""
+        if not self.consumes(streams):
+            self._streams.difference_update(streams)
 
     def retire(self, name: str) -> None:
         """The connection that read under this name has gone: what nobody got of it is given back."""
@@ -177,9 +179,10 @@ class Member:
                     heard = said
                 # After a gap others have not been heard of either: they get the time to speak up.
                 self._tidy(recover=said - heard >= self.claim_after)
-            except (redis.RedisError, OSError) as error:
+            except Exception as error:  # whatever it is: without this thread all that the process holds is taken
                 if not deaf:
-                    logger.warning("Redis does not hear that this process is alive: %s", error)
+                    expected = isinstance(error, redis.RedisError | OSError)
+                    logger.warning("Redis does not hear that this process is alive: %s", error, exc_info=not expected)
                 deaf += 1
                 heard = time.monotonic()
                 beat = heard + min(_AGAIN * deaf, every)
@@ -187,20 +190,34 @@ class Member:
                 if deaf:
                     logger.info("Redis hears of this process again")
                 deaf = 0
-                beat = now + (min(every, _SETTLING) if self._retired else every)
+                beat = now + self._pause(every)
 
     def _tidy(self, *, recover: bool) -> None:
-        for holder in list(self._holders):
+        for holder in self._all_holders():
             for stream, milliseconds in holder.expiring().items():
                 self._client.pexpire(stream, milliseconds)
         if recover:
             for stream in [*self._streams]:
-                if recovered := self.group.recover(stream, self._alive, self.process):
+                recovered, own = self.group.recover(stream, self._alive, self.process)
+                self._retire_late(own)
+                if recovered:
                     logger.warning("%s messages of dead workers went back to %s", recovered, stream)
         for name, due in [*self._retired.items()]:
             if time.monotonic() >= due and self.release(name):
                 with self._lock:
                     self._retired.pop(name, None)
+
+    def _retire_late(self, own: Iterable[str]) -> None:
+        """What a broken connection had sent can reach Redis long after its name was looked through."""
+        with self._lock:
+            for name in own:
+                if name not in self._names:
+                    self._retired.setdefault(name, 0.0)
+
+    def _pause(self, every: float) -> float:
+        """Seconds until the thread has something to do again."""
+        lifetimes = [ms / 1000 for holder in self._all_holders() for ms in holder.expiring().values()]
+        return min(every, _SETTLING if self._retired else every, *(max(lifetime / 3, 0.1) for lifetime in lifetimes))
 
     def _send_overdue(self) -> None:
         """The event loop sends them, where there is one and it is not busy with a long task."""
@@ -222,8 +239,12 @@ class Member:
                 pass  # it expires
         return True
 
+    def _all_holders(self) -> list[Holder]:
+        with self._lock:
+            return list(self._holders)
+
     def _held(self) -> list[str]:
         held = [*self._orphans]
-        for holder in list(self._holders):
+        for holder in self._all_holders():
             held.extend(holder.held())
         return held

@@ -14,12 +14,20 @@ from redis.retry import Retry
 
 from events_core.transport.member import Member
 
+#: Seconds: less is no time in which a busy process could be sure to say that it is alive.
+_SHORTEST = 0.5
+
 _members: dict[tuple[object, ...], Member] = {}
 _lock = threading.Lock()
 
 
 def member(pool: Callable[[], redis.ConnectionPool], address: tuple[object, ...], prefix: str, claim: float) -> Member:
-    """This process's member at that address. pool: makes a connection pool of its own for it."""
+    """This process's member at that address. pool: makes a connection pool of its own for it.
+
+    Raises ValueError for a claim time that no process could keep.
+    """
+    if claim < _SHORTEST:
+        raise ValueError(f"transport option claim_after={claim:g}: give at least {_SHORTEST:g} seconds")
     key = (*address, prefix, claim)
     with _lock:
         found = _members.get(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from kombu.transport import redis as stock
 
 from events_core.transport.delivering import TURN, deliver
-from events_core.transport.errors import LOST
+from events_core.transport.errors import FAILED, LOST
 
 #: Seconds after which a full prefetch window is looked at again, where there is no event loop to be told.
 _MOMENT = 0.01
+#: Seconds before a connection is given up on which Redis refuses.
+_PAUSE = 1.0
 
 
 def _nothing() -> None:
@@ -56,7 +59,7 @@ class Poller(stock.MultiChannelPoller):
                     acknowledgements.flush()
                 if channel.buffer:
                     ready = ready or channel.qos.can_consume()
-                elif channel.active_queues and channel.has_room(patient=self.in_loop):
+                if channel.active_queues and channel.has_room(patient=self.in_loop):
                     self._register_BRPOP(channel)
             if channel.active_fanout_queues:
                 self._register_LISTEN(channel)
@@ -106,8 +109,10 @@ class Poller(stock.MultiChannelPoller):
     def _guarded(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
-        except LOST:
+        except FAILED as error:
             self.failed = True
+            if not isinstance(error, LOST):
+                time.sleep(_PAUSE)  # Celery opens another connection at once, and Redis will refuse there too
             raise
 
     # A message in the buffer is nothing that the loop's poll could see. A pipe that can be read is.

@@ -8,7 +8,7 @@ from typing import Any
 from kombu.transport import virtual
 
 from events_core.transport.acknowledgements import DELAY
-from events_core.transport.errors import LOST
+from events_core.transport.errors import FAILED
 from events_core.transport.member import Member
 
 
@@ -92,15 +92,25 @@ class QoS(virtual.QoS):
             if not lost:
                 self.member.acknowledgements.flush()
                 self.member.give_back([*self._delivered])
-        except LOST:
+        except FAILED:
             lost = True
         if lost:
-            self.member.adopt(self._delivered)
+            dropped = _scheduled()
+            self.member.adopt({tag: message for tag, message in self._delivered.items() if tag not in dropped})
         self._delivered.clear()
         self._delivered.restored = True
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Nothing: closing the channel has done it, and the member does at the process's end."""
+
+
+def _scheduled() -> set[str]:
+    """The tags of tasks that wait for their `eta`: Celery drops them when the connection is lost.
+
+    It leaves them in reference cycles, and until their time in its timer, so that nobody would see them go.
+    """
+    state = sys.modules.get("celery.worker.state")
+    return {request.message.delivery_tag for request in list(state.scheduled_requests)} if state is not None else set()
 
 
 def _copy(delivered: dict[str, Any]) -> list[str]:

@@ -124,23 +124,25 @@ local till = now() + ARGV[2]
 -- First what a full Redis allows: after it, it allows the script all the rest.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now() - 10 * ARGV[2])
 redis.call('ZADD', KEYS[1], till, ARGV[1])
-redis.call('PEXPIRE', KEYS[1], 20 * ARGV[2])
+if redis.call('PTTL', KEYS[1]) < 20 * ARGV[2] then redis.call('PEXPIRE', KEYS[1], 20 * ARGV[2]) end
 return till
 """
 )
 
 # KEYS: a stream, the processes alive. ARGV: group, the name for what is given back, process, how many entries at most.
-# Gives back what dead processes hold: those deliveries count. Dead consumers that hold nothing are removed.
+# Gives back what dead processes hold: those deliveries count. Dead consumers that hold nothing are removed. Returns how
+# many went back, and the process's own consumer names.
 RECOVER = (
     _NOW
     + """
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
-if consumers.err then return 0 end
+if consumers.err then return {0, {}} end
 local time, room = now(), tonumber(ARGV[4])
-local recovered = 0
+local recovered, own = 0, {}
 for _, consumer in ipairs(consumers) do
   local name, held = consumer[2], consumer[4]
   local process = string.match(name, '^(.*)/%d+$')
+  if process == ARGV[3] then own[#own + 1] = name end
   local till = process and process ~= ARGV[3] and (redis.call('ZSCORE', KEYS[2], process) or 0)
   if till and tonumber(till) < time then
     if held > 0 then
@@ -155,7 +157,7 @@ for _, consumer in ipairs(consumers) do
     if room <= 0 then break end
   end
 end
-return recovered
+return {recovered, own}
 """
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 from kombu.transport import redis as stock
 
 from events_core.transport.channel import Channel
-from events_core.transport.errors import LOST
+from events_core.transport.errors import FAILED
 from events_core.transport.lengths import extend_flower
 from events_core.transport.poller import Poller
 
@@ -46,7 +46,7 @@ class Transport(stock.Transport):
 
     Channel = Channel
     # Celery connects again after one of these; any other error ends its worker.
-    connection_errors = (*stock.Transport.connection_errors, *LOST)
+    connection_errors = (*stock.Transport.connection_errors, *FAILED)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

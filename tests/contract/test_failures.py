@@ -168,6 +168,48 @@ def test_a_worker_can_start_on_a_full_redis_and_drain_it(own_redis_server: Redis
     assert second.alive
 
 
+def test_a_worker_outlives_a_redis_that_refuses_to_write(own_redis_server: RedisServer, own_station: Station) -> None:
+    """A full disk or too few replicas: what was done meanwhile is acknowledged afterwards."""
+    worker = own_station.start()
+    own_station.send("held", 1, 2)
+    own_station.wait_for("start", 1, 2)
+    with own_redis_server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        own_station.open()
+        own_station.wait_for("end", 1, 2)
+        worker.wait_for_log("NOREPLICAS")
+        client.config_set("min-replicas-to-write", 0)
+    goes_on(own_station, worker, 3)
+    own_station.wait_until_idle()
+    own_station.each_ran_once(1, 2, 3)
+
+
+def test_what_waits_for_its_time_outlives_a_cut_connection(own_redis_server: RedisServer, own_station: Station) -> None:
+    """Celery drops it with the connection: it goes back to the queue, and runs once."""
+    worker = own_station.start()
+    own_station.send("quick", 1, 2, countdown=6)
+    own_station.broker.wait_for_ready(own_station.broker.queue(), 0)
+    cut_connections(own_redis_server)
+    own_station.wait_for("end", 1, 2)
+    goes_on(own_station, worker, 3)
+    own_station.wait_until_idle()
+    own_station.each_ran_once(1, 2, 3)
+
+
+def test_a_read_that_reaches_redis_late_strands_nothing(own_redis_server: RedisServer) -> None:
+    """A network held it back; meanwhile its connection was given up, and its consumer's name looked through."""
+    broker = Broker.on_redis("streams", own_redis_server.url())
+    stream = f"stream:{broker.name}"
+    with broker.connect(claim_after=1) as connection, own_redis_server.client() as client:
+        living, gone = Inbox(connection, broker.queue("-other")), Inbox(connection, broker.queue())
+        gone.look()
+        gone.channel.close()
+        send(connection, broker.queue(), 1)
+        late = living.channel.reader.name.rpartition("/")[0] + "/999"
+        assert client.xreadgroup("workers", late, {stream: ">"})
+        wait_until(lambda: client.xpending(stream, "workers")["consumers"][0]["name"] == b"returned", 20, "its return")
+
+
 def test_a_worker_waits_for_a_redis_that_is_not_there_yet(own_redis_server: RedisServer, own_station: Station) -> None:
     """And for one that goes while it is starting."""
     own_redis_server.kill()

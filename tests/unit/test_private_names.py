@@ -243,6 +243,12 @@ PRIVATE = [
         ("active_requests", "", "as requests"),
     ),
     *of(
+        "celery.worker.state",
+        f"{BROKER}qos.py",
+        ("scheduled_requests", "", "tasks with an eta are stranded when a connection is lost"),
+    ),
+    *of("celery.worker.request:Request", f"{BROKER}qos.py", ("message", "", "as scheduled_requests")),
+    *of(
         "celery.worker.strategy",
         TASKS,
         (
