@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import events_worker.app  # noqa: F401 - now, while there is no EventSystem: importing it sets up all that there are
 from tests.support.processes import ROOT
 
 FOREIGN = ("amqp", "billiard", "celery", "flower", "kombu", "redis", "vine")
