@@ -12,8 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import events_worker.app  # noqa: F401 - now, while there is no EventSystem: importing it sets up all that there are
+from events_core.system import systems
 from tests.support.processes import ROOT
+
+# Importing the worker sets up every EventSystem there is: those of other tests have no broker now.
+_others = list(systems)
+systems.clear()
+importlib.import_module("events_worker.app")
+systems.update(_others)
 
 FOREIGN = ("amqp", "billiard", "celery", "flower", "kombu", "redis", "vine")
 PACKAGES = ("events_core", "events_worker")
