@@ -8,9 +8,9 @@ import os
 from events_core import DomainEvent, EventSystem, Retry
 from events_worker import tasks
 from events_worker.isolation import client
-from tests.apps.recording import enter, gate, record, wait_for_gate
+from tests.apps.recording import claim_soon, enter, gate, record, wait_for_gate
 
-events = EventSystem(os.environ.get("TEST_SYSTEM", "unset"))
+events = claim_soon(EventSystem(os.environ.get("TEST_SYSTEM", "unset")))
 
 if "TEST_GRACE" in os.environ:  # the test that waits for hard limits should not wait a minute and a half
     tasks.HARD_LIMIT_GRACE = float(os.environ["TEST_GRACE"])

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import field_validator
 
 from events_core import DomainEvent, EventSystem
-from tests.apps.recording import record, wait_for_gate
+from tests.apps.recording import claim_soon, record, wait_for_gate
 
-events = EventSystem(os.environ.get("TEST_SYSTEM", "unset"))
+events = claim_soon(EventSystem(os.environ.get("TEST_SYSTEM", "unset")))
 _tasks: set[asyncio.Task[None]] = set()
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import redis
 
+from events_core import EventSystem
+
 URL, KEY = "TEST_RECORD_URL", "TEST_RECORD_KEY"
 
 
@@ -21,6 +23,13 @@ def _client() -> redis.Redis:
 
 def _key(tag: str, *more: str) -> str:
     return ":".join((os.environ[KEY], tag, *more))
+
+
+def claim_soon(events: EventSystem) -> EventSystem:
+    """The system, whose workers take over from a killed one after 3 seconds instead of 10 where the broker is Redis."""
+    if os.environ.get("EVENTS_BROKER_URL", "").startswith("redis") and "EVENTS_REDIS_TRANSPORT" not in os.environ:
+        events.celery.conf.broker_transport_options = {"claim_after": 3.0}
+    return events
 
 
 def record(tag: str, what: str, **values: Any) -> int:
