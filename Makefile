@@ -9,7 +9,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench bench-transport test-chaos test-browser test-docker clean
+.PHONY: help setup demo test check bench bench-transport test-chaos test-browser test-docker test-contract clean
 
 help:
 	@echo "make demo          a small shop with its worker, on the embedded Redis (SERVE=1: leave it running)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-chaos    kills workers and servers, for minutes"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
+	@echo "make test-contract the contract of a broker with workers on stock Redis and RabbitMQ"
 	@echo "make clean         deletes what make has made"
 
 setup: $(STAMP)
@@ -55,7 +56,7 @@ bench-transport: $(STAMP)
 	$(BIN)/python -m benchmarks --must-hold transport transport-pipeline transport-latency transport-memory $(ARGS)
 
 # pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
-test-chaos test-browser test-docker: test-%: $(STAMP)
+test-chaos test-browser test-docker test-contract: test-%: $(STAMP)
 	$(PYTEST) -m $* $(ARGS)
 
 clean:

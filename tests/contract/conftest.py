@@ -72,10 +72,16 @@ def forms() -> Iterator[RedisForms]:
     started.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each case by the server that its broker is, as tests/support/fixtures.py does for its fixtures."""
+    """Marks each case by the server that its broker is, as tests/support/fixtures.py does for its fixtures.
+
+    Workers on brokers that are not ours have a target of their own: only others' versions can change those results.
+    """
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         kind = parameters.get("broker") or parameters.get("standing")
         if kind in BROKERS:
             item.add_marker("rabbitmq" if kind == "rabbitmq" else "redis")
+        if kind in ("stock", "rabbitmq") and {"station", "standing"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("contract")
