@@ -96,7 +96,8 @@ class RedisForms:
 
 
 def _make_certificate(folder: Path) -> None:
-    if shutil.which("openssl") is None:
+    openssl = find("openssl", "openssl")
+    if openssl is None:
         missing("no openssl to make a certificate with: install it (Debian: apt-get install openssl)")
     key: list[str | Path] = [
         "-newkey",
@@ -108,5 +109,15 @@ def _make_certificate(folder: Path) -> None:
         folder / "key.pem",
     ]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command: list[str | Path] = ["openssl", "req", "-x509", *key, "-out", folder / "cert.pem", "-days", "2", *names]
+    command: list[str | Path] = [
+        openssl.binary,
+        "req",
+        "-x509",
+        *key,
+        "-out",
+        folder / "cert.pem",
+        "-days",
+        "2",
+        *names,
+    ]
     subprocess.run(command, check=True, capture_output=True)
