@@ -187,12 +187,18 @@ class TestOneServer:
         events.close()
 
     def test_restarts_and_a_kill(self, own_rabbitmq_server: RabbitServer, system_name: str) -> None:
-        """Promise 1: down is an error within the bound; restarts are not noticed; nothing confirmed is lost."""
+        """Promise 1: down is an error within the bound; restarts are not noticed; nothing confirmed is lost.
+
+        The restart comes first: RabbitMQ 3.10, killed in its very first life, came back without the durable queue
+        that it had just declared in 7 of 140 tries with plain py-amqp, and in none of 54 in a later life.
+        """
         url = own_rabbitmq_server.url()
         events = make(system_name, url, emit_timeout=1)
         events.emit(Happened(number=1))
+        own_rabbitmq_server.restart()
+        events.emit(Happened(number=2))
         own_rabbitmq_server.kill()
-        event = Happened(number=2)
+        event = Happened(number=3)
         started = time.monotonic()
         with pytest.raises(EmitError) as caught:
             events.emit(event)
@@ -202,8 +208,6 @@ class TestOneServer:
         own_rabbitmq_server.start()
         emission = events.emit(event)
         assert list(emission.deliveries) == caught.value.unsent + caught.value.uncertain
-        own_rabbitmq_server.restart()
-        events.emit(Happened(number=3))
         events.close()
         assert numbers(url, f"{system_name}.events") == [1, 2, 3]
 

@@ -264,12 +264,14 @@ class TestRedis:
 
 class TestRabbit:
     def test_a_killed_and_a_restarted_server_keep_durable_messages(self, own_rabbitmq_server: RabbitServer) -> None:
+        """Restarted first: killed in its very first life, RabbitMQ may forget the queue (TestOneServer, publishing)."""
         url = own_rabbitmq_server.add_vhost("shop")
         options = {"confirm_publish": True}
         with kombu.Connection(url, transport_options=options) as connection:
             queue = connection.SimpleQueue("orders", queue_opts={"durable": True})
             queue.put({"order": 7})
             queue.close()
+        own_rabbitmq_server.restart()
         own_rabbitmq_server.kill()
         own_rabbitmq_server.start()
         assert own_rabbitmq_server.queues("shop") == ["orders"]
