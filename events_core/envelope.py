@@ -7,12 +7,11 @@ Format (JSON): ``{"id", "type", "version", "kind", "occurred_at", "correlation_i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import UUID
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
+from uuid_utils import UUID
 
 from events_core.catalog import find
 from events_core.errors import EventDefinitionError, InvalidEnvelope
@@ -126,14 +125,6 @@ class Envelope:
     def argsrepr(self) -> str:
         """How task lists show the delivery: the type and the beginning of the id, never the payload."""
         return f"{self.type} {self.id[:8]}…"
-
-    @property
-    def occurred_at_ms(self) -> int:
-        """The event's time in milliseconds since the epoch; now, where it cannot be read."""
-        try:
-            return int(datetime.fromisoformat(self.occurred_at).timestamp() * 1000)
-        except ValueError:
-            return int(datetime.now(UTC).timestamp() * 1000)
 
 
 def _validated(cls: type[Event], document: bytes) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextvars import ContextVar
+from datetime import datetime
 from uuid import UUID
 
 import uuid_utils
@@ -17,12 +18,12 @@ class DerivedIds:
     position, then a hash of delivery and position, so that they sort after their cause and in order.
     """
 
-    __slots__ = ("_cause", "_delivery_id", "_occurred_at_ms", "_position", "closed")
+    __slots__ = ("_cause", "_delivery_id", "_occurred_at", "_position", "closed")
 
-    def __init__(self, delivery_id: str, cause: UUID, occurred_at_ms: int) -> None:
+    def __init__(self, delivery_id: str, cause: UUID, occurred_at: datetime) -> None:
         self._delivery_id = delivery_id
         self._cause = cause
-        self._occurred_at_ms = occurred_at_ms
+        self._occurred_at = occurred_at
         self._position = 0
         #: The run is over: ids made by what outlives it are new ones.
         self.closed = False
@@ -30,7 +31,8 @@ class DerivedIds:
     def next(self, event_type: str) -> UUID:
         """The id at the next position. Another type of event there, in another run, has another id."""
         position, self._position = self._position, self._position + 1
-        caused_at = self._cause.int >> 80 if self._cause.version == 7 else self._occurred_at_ms
+        version_7 = self._cause.version == 7  # it begins with its time in milliseconds
+        caused_at = self._cause.int >> 80 if version_7 else int(self._occurred_at.timestamp() * 1000)
         # 12 bits of position fit before the hash; what is more moves into the time.
         milliseconds = caused_at + 1 + (position >> 12)
         digest = hashlib.sha256(f"{self._delivery_id}:{position}:{event_type}".encode()).digest()

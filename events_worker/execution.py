@@ -176,7 +176,7 @@ class Execution:
             run.envelope,
             str(headers.get("events-chain") or run.envelope.type),
         )
-        ids = DerivedIds(run.task_id, run.event.event_id, run.envelope.occurred_at_ms)
+        ids = DerivedIds(run.task_id, run.event.event_id, run.event.occurred_at)
         try:
             with handling(scope, ids):
                 returned = self._runner.run(run.spec, run.event)

@@ -7,14 +7,16 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from celery import Celery, Task
+from celery.backends.base import DisabledBackend
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.exceptions import InvalidTaskError, Reject
 from celery.exceptions import Retry as CeleryRetry
 from celery.worker import state
 from celery.worker.strategy import default as default_strategy
+from pydantic_core import from_json
+from uuid_utils import UUID
 
 from events_core import EventSystem
 from events_core.handlers import HandlerSpec
@@ -114,6 +116,8 @@ def _register(system: EventSystem, app: Celery, name: str, spec: HandlerSpec) ->
         "queue": system.messages.queue_of(spec),
         "time_limit": limit,
         "soft_time_limit": None,
+        # no results: and the app's backend is not looked up twice for each delivery
+        "backend": DisabledBackend(app=app),
         "__module__": __name__,
         "__doc__": spec.target.__doc__,
     }
@@ -159,7 +163,7 @@ def _open(message: Any) -> None:
     if message.content_type != "application/json":
         raise InvalidTaskError(f"the content type is {message.content_type}, not application/json")
     try:
-        body = json.loads(message.body)
+        body = _loads(message.body)
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidTaskError(f"the body is no JSON: {type(error).__name__}") from None
     if not (isinstance(body, list) and len(body) == 3 and isinstance(body[0], list) and body[1] == {}):
@@ -174,3 +178,10 @@ def _open(message: Any) -> None:
     for name in ("timelimit", "stamps", "stamped_headers"):
         headers.pop(name, None)  # none of ours; the task sets its limits itself
     message._decoded_cache = body
+
+
+def _loads(text: Any) -> Any:
+    try:
+        return from_json(text)  # six times faster than json
+    except ValueError:  # and stricter, of surrogates for example
+        return json.loads(text)

@@ -186,7 +186,7 @@ class TestHeldBack:
     def test_inside_a_handler_emit_waits(self) -> None:
         """DESIGN §3: a failed attempt emits nothing; what is held is complete and in order."""
         emitting, scope = Emitting(), self.scope()
-        with handling(scope, DerivedIds("delivery", Placed().event_id, 0)):
+        with handling(scope, DerivedIds("delivery", Placed().event_id, Placed().occurred_at)):
             emissions = emitting.emitter.emit_many([Placed(), Placed()])
             emissions += asyncio.run(emitting.emitter.aemit_many([Placed()]))
         assert emitting.recorder.batches == []
@@ -196,7 +196,7 @@ class TestHeldBack:
     def test_now_does_not_wait(self) -> None:
         """`emit(..., now=True)`, sync and async, still tells its cause."""
         emitting, scope = Emitting(), self.scope()
-        with handling(scope, DerivedIds("delivery", Placed().event_id, 0)):
+        with handling(scope, DerivedIds("delivery", Placed().event_id, Placed().occurred_at)):
             emitting.emitter.emit_many([Placed()], now=True)
             asyncio.run(emitting.emitter.aemit_many([Placed()], now=True))
         assert len(emitting.recorder.batches) == 2
@@ -204,7 +204,7 @@ class TestHeldBack:
 
     def test_refusals_do_not_wait(self) -> None:
         """An event that cannot be sent is the handler's error, not a surprise after it."""
-        with handling(self.scope(), DerivedIds("delivery", Placed().event_id, 0)):
+        with handling(self.scope(), DerivedIds("delivery", Placed().event_id, Placed().occurred_at)):
             with pytest.raises(BrokerNotConfigured):
                 Emitting().emitter.emit_many([Confirmed()])
 

@@ -341,14 +341,6 @@ class TestWireForm:
         event = Open(known=1, token="sesame")  # type: ignore[call-arg]
         assert Envelope.of(event).argsrepr == f"envelope.open {str(event.event_id)[:8]}…"
 
-    def test_the_time_in_milliseconds(self) -> None:
-        """Derived ids take the event's time from here; one that cannot be read is now."""
-        event = Empty(occurred_at=datetime(2026, 1, 1, tzinfo=UTC))
-        envelope = Envelope.of(event)
-        assert envelope.occurred_at_ms == int(event.occurred_at.timestamp() * 1000)
-        envelope.occurred_at = "yesterday"
-        assert envelope.occurred_at_ms >= int(event.occurred_at.timestamp() * 1000)
-
 
 class TestBadEnvelopes:
     @pytest.mark.parametrize("value", [None, 7, "text", [], [1], True])

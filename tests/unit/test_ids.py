@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
 from hypothesis import given
@@ -14,13 +15,14 @@ from events_core.ids import DerivedIds, delivery_id, derived_ids, new_event_id
 from events_core.scope import HandlingScope, handling
 
 CAUSE = UUID("0198c0de-1234-7abc-8def-000000000001")
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Made(DomainEvent, event_type="ids.made"):
     pass
 
 
-def derived(delivery: str = "d", cause: UUID = CAUSE, at: int = 0) -> DerivedIds:
+def derived(delivery: str = "d", cause: UUID = CAUSE, at: datetime = EPOCH) -> DerivedIds:
     return DerivedIds(delivery, cause, at)
 
 
@@ -61,7 +63,8 @@ def test_derived_ids_are_time_ordered_after_their_cause() -> None:
 def test_a_cause_without_time_in_its_id_lends_that_of_the_event() -> None:
     """An event with a random id, from another service: its own time takes the place of the id's."""
     milliseconds = 1_700_000_000_000
-    assert derived(cause=uuid4(), at=milliseconds).next("thing.happened").int >> 80 == milliseconds + 1
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    assert derived(cause=uuid4(), at=at).next("thing.happened").int >> 80 == milliseconds + 1
 
 
 def test_events_made_while_handling_take_derived_ids_and_only_there() -> None:

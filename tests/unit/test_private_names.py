@@ -257,6 +257,7 @@ PRIVATE = [
             "the worker takes no delivery",
         ),
     ),
+    *of("celery.backends.base", TASKS, ("DisabledBackend", "", "the app's result backend is asked for each delivery")),
     *of(
         "celery:Task",
         TASKS,
