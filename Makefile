@@ -49,7 +49,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # Takes many minutes, the million tasks of transport-memory most of them: BENCH_MEMORY_TASKS=50000 for fewer.
 bench-transport: $(STAMP)
