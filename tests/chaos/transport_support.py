@@ -24,7 +24,13 @@ from tests.support.waiting import wait_until
 #: Seconds of silence after which what a process held goes to others.
 CLAIM_AFTER = 2.0
 #: kombu's own transport with the nearest that it has: what is unacknowledged for so long goes to others.
-STOCK_OPTIONS = {"visibility_timeout": CLAIM_AFTER, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+#: A worker that is killed while it gives back what is due leaves kombu's lock on that, otherwise for five minutes.
+STOCK_OPTIONS = {
+    "visibility_timeout": CLAIM_AFTER,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    "unacked_mutex_expire": 5,
+}
 STREAMS_OPTIONS = {"claim_after": CLAIM_AFTER}
 
 
