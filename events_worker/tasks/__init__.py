@@ -12,7 +12,6 @@ from celery import Celery, Task
 from celery.backends.base import DisabledBackend
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.exceptions import InvalidTaskError, Reject
-from celery.exceptions import Retry as CeleryRetry
 from celery.worker import state
 from celery.worker.strategy import default as default_strategy
 from pydantic_core import from_json
@@ -20,9 +19,10 @@ from uuid_utils import UUID
 
 from events_core import EventSystem
 from events_core.handlers import HandlerSpec
-from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome, Settled
+from events_worker.outcome import Done
 from events_worker.parts import Parts, parts_of
 from events_worker.run import Run
+from events_worker.tasks.telling import DeadLettered, RunAgain, told_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,6 @@ logger = logging.getLogger(__name__)
 HARD_LIMIT_GRACE = 30.0
 #: Seconds, so that a message which goes back does not come round in a hot loop.
 _PAUSE_BEFORE_REQUEUE = 1.0
-
-
-class DeadLettered(Exception):
-    """What Celery and Flower are told of a delivery that became a dead letter: why, without the payload."""
-
-
-class RunAgain(Exception):
-    """What Celery and Flower are told of a delivery that is run again later."""
 
 
 class DeliveryTask(Task):
@@ -85,18 +77,8 @@ class DeliveryTask(Task):
             logger.exception("%s [%s] could not be executed and goes back to its queue", self.name, request.id)
             time.sleep(_PAUSE_BEFORE_REQUEUE)
             raise Reject(RunAgain(type(error).__name__), requeue=True) from None
-        if not isinstance(outcome, Done):
-            _tell_celery(outcome)
-
-
-def _tell_celery(outcome: Outcome) -> None:
-    if isinstance(outcome, Settled):
-        return
-    if isinstance(outcome, Delayed | Held | Busy):
-        reason = "another copy is running" if isinstance(outcome, Busy) else outcome.reason
-        raise CeleryRetry(exc=RunAgain(reason), when=round(outcome.seconds, 3))
-    if isinstance(outcome, Dead):
-        raise DeadLettered(": ".join(filter(None, (outcome.reason, outcome.error_type))))
+        if not isinstance(outcome, Done) and (told := told_of(outcome)) is not None:
+            raise told
 
 
 def register_tasks(system: EventSystem, app: Celery) -> list[Task]:

@@ -68,7 +68,9 @@ class DeliveryRequest(Request):
         if not self.time_start:
             run.starts -= 1
         error = "a worker was told to drop it; redrive it if that was a mistake"
-        parts_of(system).settlement.bury(run, Dead(reason, error), force=True)
+        parts = parts_of(system)
+        parts.settlement.bury(run, Dead(reason, error), force=True)
+        parts.gatekeeper.bury(run)
 
     def acknowledge(self) -> None:
         """Acknowledge, unless the dead letter is not stored yet."""
