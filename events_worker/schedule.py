@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from events_worker.coordination import Coordination
-from events_worker.ledger import SETTLE, Ledger
-from events_worker.stored import StoredMessage
+from events_core.coordination import Coordination
+from events_core.publishing.stored import StoredMessage
+from events_worker.ledger import Ledger, settle_script
 
 #: Seconds a worker has for sending what it has claimed.
 _LEASE = 30.0
@@ -31,7 +31,7 @@ return 1
 """
 )
 
-_SETTLE_AND_ADD = SETTLE + "if not fresh then return 0 end\n" + _ADD
+_SETTLE_AND_ADD = settle_script("retry") + "if not fresh then return 0 end\n" + _ADD
 
 _CLAIM = (
     _NOW

@@ -35,11 +35,15 @@ class Delivery(NamedTuple):
 
 @dataclass(slots=True)
 class Message:
-    """One Celery message: where it goes, its headers and its encoded body."""
+    """One Celery message: where it goes, its headers and its encoded body.
+
+    gates: of a delivery that waits for its turn from the beginning, instead of going to the broker at once.
+    """
 
     delivery: Delivery
     headers: dict[str, Any]
     body: bytes
+    gates: list[str] | None = None
 
 
 class MessageBuilder:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from events_core.publishing.stored import StoredMessage
 from events_worker.outcome import Dead
-from events_worker.stored import StoredMessage
 
 #: What `--json` shows, in this order. The message with its payload is shown only on request.
 SHOWN = (

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from events_core import ConfigurationError, EventSystem
+from events_core.embedded import EmbeddedRedis
+from events_core.errors import ConfigurationError
 from events_core.publishing.connect import redis_address, redis_url
-from events_core.settings import broker_kind, without_password
+from events_core.settings import Settings, broker_kind, without_password
 from events_core.transport import schemes
 
 #: Seconds to wait for the coordination Redis; whoever waits tries again.
 _TIMEOUT = 5.0
 
 
-class Coordination:
-    """What the worker keeps in Redis. `client` decodes replies to str; `key` puts the system's prefix before a name."""
+class System(Protocol):
+    """What is needed of an EventSystem."""
 
-    def __init__(self, client: redis.Redis, prefix: str) -> None:
+    settings: Settings
+
+    @property
+    def celery(self) -> Any: ...
+
+    def open_embedded(self) -> EmbeddedRedis | None: ...
+
+
+class Coordination:
+    """What the worker keeps in Redis. `client` decodes replies to str; `key` puts the system's prefix before a name.
+
+    streams: what the names of the broker's streams begin with, where they are in the same Redis; None if they are not.
+    """
+
+    def __init__(self, client: redis.Redis, prefix: str, streams: str | None = None) -> None:
         self.client = client
+        self.streams = streams
         self._prefix = prefix
 
     def key(self, name: str) -> str:
@@ -34,28 +50,44 @@ class Coordination:
         return self.client.register_script(source)
 
 
-def connect(system: EventSystem) -> Coordination:
-    """The coordination Redis of a system; connects on first use. Raises ConfigurationError where none is known."""
+def connect(system: System, timeout: float = _TIMEOUT) -> Coordination:
+    """The coordination Redis of a system; connects on first use. timeout: seconds to connect, and for each answer.
+
+    Raises ConfigurationError where none is known.
+    """
     url, options = coordination_address(system)
     client = redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=_TIMEOUT,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
         protocol=2,
         # Each try once: who calls knows whether to try again, and for how long.
         retry=Retry(NoBackoff(), 0),
         **options,
     )
-    return Coordination(client, system.settings.key_prefix)
+    return Coordination(client, system.settings.key_prefix, _streams(system, url))
 
 
-def coordination_url(system: EventSystem) -> str:
+def _streams(system: System, url: str) -> str | None:
+    try:
+        broker = system.celery.connection_for_write()
+    except ConfigurationError:
+        return None  # there is none
+    address = broker.as_uri(include_password=True)
+    if not schemes.is_streams(address):
+        return None
+    if system.settings.redis_url and redis_url(schemes.plain(address)) != url:
+        return None
+    return str(broker.transport_options.get("global_keyprefix", ""))
+
+
+def coordination_url(system: System) -> str:
     """REDIS_URL, else the broker where that is Redis."""
     return coordination_address(system)[0]
 
 
-def coordination_address(system: EventSystem) -> tuple[str, dict[str, Any]]:
+def coordination_address(system: System) -> tuple[str, dict[str, Any]]:
     """REDIS_URL, else the broker where that is Redis; and redis-py's options for it, those of the broker's TLS."""
     if system.settings.redis_url:
         return redis_url(system.settings.redis_url), {}
