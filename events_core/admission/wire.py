@@ -1,0 +1,121 @@
+"""Running one script over one connection: as little as possible between a caller and Redis."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from typing import Any, NamedTuple
+
+import redis
+
+#: Seconds without use after which the connection is asked whether it has ended.
+_FRESH = 1.0
+#: After the name of a function: the one that is carried out where memory is full.
+_FREEING = "_freeing"
+_NO_FUNCTIONS = re.compile(r"(unknown command|permissions to run the) .(fcall|function)", re.IGNORECASE)
+
+
+class ScriptWire:
+    """Runs a script on a connection of its own, one call at a time. Connects on first use; a fork drops it.
+
+    client: whose connection settings are used. source: Lua that defines ``run(keys, argv)``. It is loaded as a library,
+    so that Redis makes its functions once and not for each call, which would take as long as what they do; Redis
+    before 7, and one that permits no functions, gets it as a script. redis-py's own way to a script's reply takes twice
+    as long: it borrows a connection, looks for retries, and parses options for each call.
+    """
+
+    def __init__(self, client: redis.Redis, source: str) -> None:
+        digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        name = f"events_admission_{digest}"  # those of other versions stay beside it
+        self._library = (
+            f"#!lua name={name}\n{source}\nredis.register_function('{name}', run)\n"
+            f"redis.register_function{{function_name='{name}{_FREEING}', callback=run, flags={{'allow-oom'}}}}"
+        )
+        self._script = f"{source}\nreturn run(KEYS, ARGV)"
+        self._function = _packed("FCALL", name, "1")
+        self._freeing = _packed("FCALL", name + _FREEING, "1")
+        self._evalsha = _packed("EVALSHA", hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest(), "1")
+        self._libraries = True
+        self._pool = client.connection_pool
+        self._connection: Any = None  # redis-py's interface does not declare what all of them have
+        self._used_at = 0.0
+        self._pid = os.getpid()
+
+    def run(self, key: str, *arguments: str | bytes, freeing: bool = False) -> Any:
+        """The reply. freeing: it gives more memory back than it takes, and is carried out by a full Redis too.
+
+        Raises redis-py's errors; whether the script ran is not known after one of the connection.
+        """
+        if self._connection is None or self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._connection = self._pool.make_connection()
+        connection = self._connection
+        try:
+            if time.monotonic() - self._used_at > _FRESH and _has_ended(connection):
+                connection.disconnect()
+            return self._run(connection, self._freeing if freeing else self._function, _packed(key, *arguments))
+        except redis.ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self._used_at = time.monotonic()
+
+    def _run(self, connection: Any, function: _Packed, arguments: _Packed) -> Any:
+        if self._libraries:
+            try:
+                return _ask(connection, function, arguments)
+            except redis.ResponseError as error:
+                if "function not found" not in str(error).lower() and not _is_refused(error):
+                    raise
+            try:
+                _ask(connection, _packed("FUNCTION", "LOAD", "REPLACE", self._library))
+                return _ask(connection, function, arguments)
+            except redis.ResponseError as error:
+                if not _is_refused(error):
+                    raise
+                self._libraries = False
+        try:
+            return _ask(connection, self._evalsha, arguments)
+        except redis.exceptions.NoScriptError:
+            _ask(connection, _packed("SCRIPT", "LOAD", self._script))
+            return _ask(connection, self._evalsha, arguments)
+
+    def close(self) -> None:
+        """Close the connection; it can be used again."""
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.disconnect()
+        self._connection = None
+
+
+class _Packed(NamedTuple):
+    """Parts of a command as they are sent."""
+
+    number: int
+    data: bytes
+
+
+def _packed(*parts: str | bytes) -> _Packed:
+    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
+    return _Packed(len(parts), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded))
+
+
+def _ask(connection: Any, *parts: _Packed) -> Any:
+    command = b"*%d\r\n" % sum(part.number for part in parts) + b"".join(part.data for part in parts)
+    connection.send_packed_command([command], check_health=False)
+    return connection.read_response()
+
+
+def _has_ended(connection: Any) -> bool:
+    try:
+        return bool(connection.can_read(0))  # nothing is due: what can be read is the end
+    except (redis.RedisError, OSError):
+        return True
+
+
+def _is_refused(error: redis.ResponseError) -> bool:
+    """Whether Redis has no functions, or permits none."""
+    return _NO_FUNCTIONS.search(str(error)) is not None
