@@ -7,8 +7,9 @@ from events_core.events import Event, defined
 
 
 def event_types() -> list[type[Event]]:
-    """All event classes loaded in this process, by type and version."""
-    return [cls for _, cls in sorted(defined.items(), key=lambda item: item[0])]
+    """All event classes of the application that are loaded in this process, by type and version."""
+    own = f"{__package__}."  # GroupCompleted, which applications derive from
+    return [cls for _, cls in sorted(defined.items(), key=lambda item: item[0]) if not cls.__module__.startswith(own)]
 
 
 def find(event_type: str, version: int) -> type[Event]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Unpack
 from weakref import WeakKeyDictionary
 
 from events_core.errors import BindError, DuplicateBinding
 from events_core.events import Event, IntegrationEvent
 from events_core.forking import call_in_child
-from events_core.handlers import DEFAULT_RETRY, HandlerSpec, accepted_event, inspect_handler
-from events_core.policies import Retry
+from events_core.gate_definitions import Definers, check_definitions, check_keys
+from events_core.handler_options import HandlerOptions
+from events_core.handlers import HandlerSpec, accepted_event, inspect_handler
 
 
 class EventMap:
@@ -23,6 +23,7 @@ class EventMap:
         self._by_pattern: dict[str, list[tuple[int, HandlerSpec]]] = {}
         self._specs: dict[str, HandlerSpec] = {}
         self._names: dict[str, HandlerSpec] = {}  # aliases included
+        self._definers: Definers = {}
         self._routes: WeakKeyDictionary[type[Event], tuple[HandlerSpec, ...]] = WeakKeyDictionary()
         self._count = 0
         self._new_lock()
@@ -31,33 +32,31 @@ class EventMap:
     def _new_lock(self) -> None:
         self._lock = threading.Lock()
 
-    def bind(
-        self,
-        event: type[Event] | str,
-        handler: Any,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        retry: Retry | None = DEFAULT_RETRY,
-        timeout: float | None = None,
-        aliases: Iterable[str] = (),
-        args: Callable[[Any], tuple[Any, ...]] | None = None,
-    ) -> HandlerSpec:
+    def bind(self, event: type[Event] | str, handler: Any, **options: Unpack[HandlerOptions]) -> HandlerSpec:
         """Bind `handler` to an event class or to a pattern on the type name.
 
         handler: a function with one parameter, a class with ``handle(self, event)``, or a Celery task.
-        name: default ``module.qualname``. queue: default is the system's. timeout: seconds.
-        aliases: names this handler had before; deliveries under those still reach it.
-        A Celery task has its own name and options: of these it takes `queue` only.
+        name: default ``module.qualname``. queue: default is the system's. retry: default ``Retry()``; None is none.
+        timeout: seconds one run may take. aliases: names this handler had before; deliveries under those reach it.
+        limit: a Limit or Rate, or a list of them, all of which let a delivery pass at once. breaker: one Breaker.
+        What must wait holds no worker.
+        ordered_by: the path of a field, or a function of the event; deliveries for which it gives the same run one at
+        a time, in the order they were emitted in. on_dead: ``"hold"`` lets those behind a dead one wait for its
+        redrive; default is ``"continue"``.
+        fallback: a function or class as `handler`, which runs in its place, within the same timeout: instead of a dead
+        letter (fallback_on ``"exhausted"``, the default), while the breaker is open (``"open"``), or ``"both"``.
+        args: makes of the event what a Celery task is called with. Such a task has its own name and options: of these
+        it takes `queue` and `args` only.
 
-        Raises BindError where the worker could not run it, DuplicateBinding where it is bound already.
+        Raises BindError where the worker could not run it, where the event class has no field that a key names, and
+        where another handler defines the same limit, rate or breaker differently; DuplicateBinding where it is bound
+        already.
         """
         check_event(event)
-        spec = inspect_handler(
-            handler, name=name, queue=queue, retry=retry, timeout=timeout, aliases=aliases, args=args
-        )
+        spec = inspect_handler(handler, **options)
         if isinstance(event, type) and spec.kind != "task":
             _check_accepts(event, spec)
+            check_keys(event, spec)
         with self._lock:
             spec = self._add(event, spec)
         return spec
@@ -75,6 +74,7 @@ class EventMap:
         )
         if any(other.name == spec.name for _, other in bound):
             raise DuplicateBinding(f"{spec.name} is bound to {_label(event)} already: remove one of the two")
+        self._definers |= check_definitions(spec, self._definers)
         spec = known or spec
         bound.append((self._count, spec))
         self._count += 1
@@ -159,6 +159,8 @@ def _check_accepts(event: type[Event], spec: HandlerSpec) -> None:
         raise BindError(
             f"{spec.name} takes {accepted.__qualname__}, but is bound to {event.__qualname__}: correct one of the two"
         )
+    if spec.fallback is not None:
+        _check_accepts(event, spec.fallback)
 
 
 def _label(event: type[Event] | str) -> str:

@@ -7,14 +7,23 @@ import inspect
 import sys
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from events_core.errors import BindError
 from events_core.events import Event
-from events_core.policies import Retry
+from events_core.handler_options import (
+    DEFAULT_RETRY,
+    FallbackOn,
+    check_fallback,
+    check_gates,
+    check_options,
+    check_task_options,
+    limits_of,
+)
+from events_core.policies import Breaker, Key, Limit, OnDead, Rate, Retry
 
 E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
 
@@ -22,9 +31,6 @@ E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
 Returned = Event | Iterable[Event] | None
 HandlerFunction = Callable[[Any], Returned | Awaitable[Returned]]
 Kind = Literal["function", "class", "task"]
-
-#: The policy of a handler bound without `retry`. By identity it is told from a Retry() that was given.
-DEFAULT_RETRY = Retry()
 
 
 class EventHandler(ABC, Generic[E_contra]):
@@ -42,6 +48,9 @@ class HandlerSpec:
     name: the name of its Celery task. target: function, class or Celery task. queue: None is the system's default.
     retry: None is no retry. timeout: seconds one run may take. aliases: names it had before.
     args: for a Celery task, what it is called with.
+    limits: what each delivery must be let pass by, beside the breaker. ordered_by: the key of which the deliveries run
+    one at a time, in order. on_dead: what becomes of those behind a dead one. fallback: what runs in its place, when
+    fallback_on says; it has no retries and no gates of its own.
     """
 
     name: str
@@ -53,6 +62,12 @@ class HandlerSpec:
     timeout: float | None = None
     aliases: tuple[str, ...] = ()
     args: Callable[[Any], tuple[Any, ...]] | None = field(default=None, compare=False)
+    limits: tuple[Limit | Rate, ...] = ()
+    breaker: Breaker | None = None
+    ordered_by: Key | None = None
+    on_dead: OnDead = "continue"
+    fallback: HandlerSpec | None = None
+    fallback_on: FallbackOn = "exhausted"
 
 
 def inspect_handler(
@@ -64,18 +79,38 @@ def inspect_handler(
     timeout: float | None = None,
     aliases: Iterable[str] = (),
     args: Callable[[Any], tuple[Any, ...]] | None = None,
+    limit: Limit | Rate | Sequence[Limit | Rate] | None = None,
+    breaker: Breaker | None = None,
+    ordered_by: Key | None = None,
+    on_dead: OnDead = "continue",
+    fallback: Any = None,
+    fallback_on: FallbackOn = "exhausted",
 ) -> HandlerSpec:
     """Everything known of `target` as a handler; raises BindError where it cannot be one."""
     kind = _kind_of(target)
     if args is not None and kind != "task":
         raise BindError(f"{target!r}: args= belongs to an existing Celery task (task=...); a handler gets the event")
     if kind == "task":
-        _check_task_options(target, name=name, retry=retry, timeout=timeout, aliases=aliases)
+        given = {
+            "name": name is not None,
+            "retry": retry is not DEFAULT_RETRY,
+            "timeout": timeout is not None,
+            "aliases": bool(aliases),
+            "limit": limit is not None,
+            "breaker": breaker is not None,
+            "ordered_by": ordered_by is not None,
+            "on_dead": on_dead != "continue",
+            "fallback": fallback is not None,
+            "fallback_on": fallback_on != "exhausted",
+        }
+        check_task_options(target.name, given)
     called = _called(target, kind)
     own_name = name or (target.name if kind == "task" else _importable_name(target))
     if kind != "task":
         _check_signature(called, own_name, method=kind == "class")
-    _check_options(own_name, retry, timeout, queue)
+    check_options(own_name, retry, timeout, queue)
+    check_gates(own_name, breaker, ordered_by, on_dead)
+    check_fallback(own_name, fallback, fallback_on, breaker)
     return HandlerSpec(
         name=own_name,
         target=target,
@@ -86,7 +121,27 @@ def inspect_handler(
         timeout=timeout,
         aliases=tuple([aliases] if isinstance(aliases, str) else aliases),
         args=args,
+        limits=limits_of(own_name, limit),
+        breaker=breaker,
+        ordered_by=ordered_by,
+        on_dead=on_dead,
+        fallback=None if fallback is None else _inspect_fallback(fallback, own_name, timeout),
+        fallback_on=fallback_on,
     )
+
+
+def _inspect_fallback(target: Any, handler: str, timeout: float | None) -> HandlerSpec:
+    # It is reached through its handler, never by its name: so that it may be a lambda, or a handler's function too.
+    kind = _kind_of(target)
+    if kind == "task":
+        raise BindError(f"{handler}: fallback={target.name} is a Celery task: give a function or class that calls it")
+    try:
+        called = _called(target, kind)
+        name = f"{real_module_name(target.__module__)}.{target.__qualname__}"
+        _check_signature(called, name, method=kind == "class")
+    except BindError as error:
+        raise BindError(f"{handler}: its fallback cannot run: {error}") from None
+    return HandlerSpec(name, target, kind, inspect.iscoroutinefunction(called), retry=None, timeout=timeout)
 
 
 def accepted_event(target: Any) -> type[Event] | None:
@@ -154,29 +209,3 @@ def _check_signature(called: Any, name: str, *, method: bool) -> None:
     except (TypeError, ValueError):
         wanted = "handle(self, event)" if method else "one parameter, the event"
         raise BindError(f"{name}{inspect.signature(called)}: a handler takes {wanted}") from None
-
-
-def _check_task_options(task: Any, *, name: Any, retry: Any, timeout: Any, aliases: Any) -> None:
-    given = {
-        "name": name is not None,
-        "retry": retry is not DEFAULT_RETRY,
-        "timeout": timeout is not None,
-        "aliases": bool(aliases),
-    }
-    if any(given.values()):
-        names = ", ".join(f"{option}=" for option, is_given in given.items() if is_given)
-        raise BindError(
-            f"{names} would do nothing for {task.name}: it is a Celery task, and runs with its own name, retries and "
-            "limits. Set them on the task (@app.task(...)), or bind a plain function instead"
-        )
-
-
-def _check_options(name: str, retry: Any, timeout: Any, queue: Any) -> None:
-    if not name or any(character.isspace() for character in name):
-        raise BindError(f"handler name {name!r} is empty or has blanks")
-    if retry is not None and not isinstance(retry, Retry):
-        raise BindError(f"{name}: retry={retry!r} must be a Retry(...) or None")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0):
-        raise BindError(f"{name}: timeout={timeout!r} must be a number of seconds above 0")
-    if queue is not None and (not isinstance(queue, str) or not queue):
-        raise BindError(f"{name}: queue={queue!r} must be the name of a queue")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from events_core.errors import BindError
 
@@ -78,3 +82,105 @@ class GiveUp(Exception):
     def __init__(self, reason: str = "the handler gave up") -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+#: What tells one customer, tenant or order from another: the path of a field ("customer_id", "address.city"), or a
+#: function of the event. Values count as the same where they are the same as text; None is a value like any other.
+Key = str | Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A cluster-wide semaphore: at most `max` deliveries with the same name and key run at once, in all workers.
+
+    name: shared by all handlers that name it. key: gives each of its values `max` places of its own.
+    lease: seconds, from 1 to 3600, after which the place of a worker that died is free again; renewed while the
+    handler runs. Of several limits of one handler the shortest lease counts. Raises BindError.
+    """
+
+    name: str
+    max: int
+    key: Key | None = None
+    lease: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check_name(self)
+        if self.key is not None:
+            check_key(self.key, f"{self!r}: key")
+        if not _is_count(self.max):
+            raise BindError(f"{self!r}: max must be a whole number from 1 on; to hold all back use `events pause`")
+        if not _is_number(self.lease) or not 1 <= self.lease <= 3600:
+            raise BindError(f"{self!r}: lease must be from 1 to 3600 seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A cluster-wide rate: `count` deliveries with the same name and key begin in `per` seconds, evenly spaced.
+
+    name: shared by all handlers that name it. key: gives each of its values a rate of its own.
+    burst: so many may begin at once after a pause. With the default of 1 none comes sooner than per / count seconds
+    after the one before; that is a millionth of a second at least. Algorithm: GCRA, ITU-T I.371. Raises BindError.
+    """
+
+    name: str
+    count: int
+    per: float = 1.0
+    key: Key | None = None
+    burst: int = 1
+
+    def __post_init__(self) -> None:
+        _check_name(self)
+        if self.key is not None:
+            check_key(self.key, f"{self!r}: key")
+        for option in ("count", "burst"):
+            if not _is_count(getattr(self, option)):
+                raise BindError(f"{self!r}: {option} must be a whole number from 1 on")
+        if not _is_number(self.per) or not 0 < self.per <= LONGEST:
+            raise BindError(f"{self!r}: per must be a number of seconds above 0, at most {LONGEST} (ten years)")
+        if self.count > self.per * 1_000_000:
+            raise BindError(f"{self!r}: more than a million in a second is no rate: leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A cluster-wide circuit breaker: after `fail_max` failures in a row deliveries wait for `reset` seconds.
+
+    Then one of them probes: if it succeeds all go on, if it fails they wait again. RetryLater and GiveUp are no
+    failures. name: shared by all handlers that name it. reset: from 0.001 to ten years. Raises BindError.
+    """
+
+    name: str
+    fail_max: int = 5
+    reset: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check_name(self)
+        if not _is_count(self.fail_max):
+            raise BindError(f"{self!r}: fail_max must be a whole number from 1 on")
+        if not _is_number(self.reset) or not 0.001 <= self.reset <= LONGEST:
+            raise BindError(f"{self!r}: reset must be from 0.001 to {LONGEST} seconds (ten years)")
+
+
+#: What becomes of the deliveries behind a dead one of the same key: they go on, or wait until it is redriven.
+OnDead = Literal["continue", "hold"]
+
+
+def check_key(key: Any, what: str) -> None:
+    """Raise BindError unless it can be the key of an event. what: whose key it is."""
+    if inspect.iscoroutinefunction(key):
+        raise BindError(f"{what} must be a plain function: {key!r} is async, and would give each event another key")
+    if not callable(key) and not (isinstance(key, str) and all(part.isidentifier() for part in key.split("."))):
+        raise BindError(f"{what} must be the path of a field, such as 'customer_id', or a function of the event")
+
+
+def _check_name(policy: Limit | Rate | Breaker) -> None:
+    if not isinstance(policy.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", policy.name):
+        raise BindError(f"{policy!r}: a name consists of letters, digits and _ . : -, a letter or digit first")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -18,12 +18,14 @@ class HandlingScope:
     """One run of a delivery: the event that causes what is emitted in it, and what is held back until it is done.
 
     chain: the types of the events that led here, for the dead letter of a chain that never ends.
+    fence: the fence token of what it holds, where it is limited.
     """
 
     delivery_id: str
     root_id: str
     cause: Envelope
     chain: str
+    fence: int | None = None
     #: The run is over. What outlives it (a task it started) emits at once, with this cause, but ids of its own.
     closed: bool = False
     held: list[Message] = field(default_factory=list)
@@ -35,6 +37,16 @@ _current: ContextVar[HandlingScope | None] = ContextVar("events_handling", defau
 def current_scope() -> HandlingScope | None:
     """The delivery that this code runs for, if any."""
     return _current.get()
+
+
+def fence_token() -> int | None:
+    """In a limited handler: the fence token of its permit. None where nothing is limited.
+
+    Whoever is granted the same limit later has a larger one. A lease cannot stop a process that stands still and wakes
+    up after it: let what the handler writes to refuse a token smaller than one it has seen.
+    """
+    scope = _current.get()
+    return None if scope is None else scope.fence
 
 
 class handling:

@@ -7,21 +7,25 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from weakref import WeakSet
 
 from celery import Celery
 
+from events_core.admission.turns import Turns
 from events_core.celery_app import celery_broker_url, make_celery_app, tell_worker
 from events_core.containers import Container
+from events_core.coordination import connect
 from events_core.embedded import EmbeddedRedis, open_embedded
 from events_core.emitter import Emission, EventEmitter
 from events_core.errors import ConfigurationError, HandlersNotLoaded
 from events_core.event_map import EventMap
 from events_core.events import Event
 from events_core.forking import call_in_child
-from events_core.handlers import DEFAULT_RETRY, HandlerSpec, real_module_name
-from events_core.policies import Retry
+from events_core.group_emitter import GroupEmitter, OnComplete
+from events_core.groups import Group
+from events_core.handler_options import HandlerOptions
+from events_core.handlers import HandlerSpec, real_module_name
 from events_core.publishing.base import Publisher
 from events_core.publishing.connect import publisher_for
 from events_core.publishing.messages import MessageBuilder
@@ -70,11 +74,13 @@ class EventSystem:
             self.messages,
             timeout=self.settings.emit_timeout,
             max_event_bytes=self.settings.max_event_bytes,
+            turns=lambda: self.turns,
         )
         self._modules = (handlers,) if isinstance(handlers, str) else tuple(handlers)
         self._loaded = False
         self._celery = celery
         self._publisher: Publisher | None = None
+        self._turns: Turns | None = None
         self._embedded: EmbeddedRedis | None = None
         self._new_lock()
         call_in_child(self._new_lock)
@@ -89,34 +95,24 @@ class EventSystem:
         return f"<EventSystem {self.name!r}>"
 
     def handler(
-        self,
-        event: type[Event] | str,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        retry: Retry | None = DEFAULT_RETRY,
-        timeout: float | None = None,
-        aliases: Iterable[str] = (),
-        task: Any = None,
-        args: Callable[[Any], tuple[Any, ...]] | None = None,
+        self, event: type[Event] | str, *, task: Any = None, **options: Unpack[HandlerOptions]
     ) -> Callable[[H], H]:
         """Decorator that binds a function or class to an event class or pattern; options as `EventMap.bind`.
 
         task: a Celery task that exists already, bound instead, and called with what `args` makes of the event.
-        Of the options it takes `queue` only.
+        Of the options it takes `queue` and `args` only.
         """
-        options: dict[str, Any] = {"queue": queue, "retry": retry, "timeout": timeout, "aliases": aliases, "args": args}
         if task is not None:
-            self.bind(event, task, name=name, **options)
+            self.bind(event, task, **options)
             return lambda target: target
 
         def bind(target: H) -> H:
-            self.bind(event, target, name=name, **options)
+            self.bind(event, target, **options)
             return target
 
         return bind
 
-    def bind(self, event: type[Event] | str, handler: Any, **options: Any) -> HandlerSpec:
+    def bind(self, event: type[Event] | str, handler: Any, **options: Unpack[HandlerOptions]) -> HandlerSpec:
         """As `EventMap.bind`."""
         return self.event_map.bind(event, handler, **options)
 
@@ -142,6 +138,45 @@ class EventSystem:
         """As `emit_many`, without blocking the event loop."""
         self.load()
         return await self.emitter.aemit_many(events, now=now)
+
+    def emit_group(
+        self, events: Iterable[Event], *, max_parallel: int, on_complete: OnComplete = None, name: str = ""
+    ) -> Group:
+        """Emit events of which at most `max_parallel` deliveries run at once, in all workers together.
+
+        They begin in the order in which they are emitted; with ``max_parallel=1`` each begins when the one before has
+        settled. events: may be a generator of any length; it is entered in parts of 500 deliveries, which begin to run
+        meanwhile. on_complete: a subclass of GroupCompleted, or an instance of one, emitted when all are done, dead or
+        cancelled; at least once, under one id. name: for people.
+
+        Inside a handler the group is emitted at once, and not held back until the handler has succeeded. A repeated
+        run of the handler that emits the same events goes on with the same group.
+
+        Raises ValueError, NotAnEvent or EventDefinitionError for arguments that cannot work; and as `emit`, what an
+        event cannot be emitted for, and BindError for an event that a Celery task is bound to. What was entered before
+        the error, or before the death of the process, runs; the group is abandoned and has no completion event. A note
+        on the error names it.
+        """
+        self.load()
+        return GroupEmitter(self.emitter).emit_group(
+            events, max_parallel=max_parallel, on_complete=on_complete, name=name
+        )
+
+    async def aemit_group(
+        self, events: Iterable[Event], *, max_parallel: int, on_complete: OnComplete = None, name: str = ""
+    ) -> Group:
+        """As `emit_group`, without blocking the event loop: a generator runs in another thread.
+
+        Cancelling it does not withdraw the events, and the rest of them follows.
+        """
+        self.load()
+        return await GroupEmitter(self.emitter).aemit_group(
+            events, max_parallel=max_parallel, on_complete=on_complete, name=name
+        )
+
+    def group(self, group_id: str) -> Group:
+        """The group of that id, whatever process has emitted it."""
+        return Group(group_id, lambda: self.turns)
 
     def load(self) -> None:
         """Import the modules named in `handlers`, once. Raises HandlersNotLoaded, again each time it is called."""
@@ -209,6 +244,16 @@ class EventSystem:
                 self._publisher = publisher_for(celery, quorum_queues=self.settings.quorum_queues)
             return self._publisher
 
+    @property
+    def turns(self) -> Turns:
+        """Where deliveries wait for their turn: those of ordered handlers and of groups. Made on first use."""
+        with self._lock:
+            if self._turns is None:
+                # to connect, to hear the answer, to publish what is granted: EMIT_TIMEOUT for all of it
+                part = self.settings.emit_timeout / 3
+                self._turns = Turns(lambda: connect(self, part), self.emitter.hand_over, part)
+            return self._turns
+
     def open_embedded(self) -> EmbeddedRedis | None:
         """Start or join the embedded Redis, where that is the broker; None where it is not."""
         with self._lock:
@@ -220,8 +265,11 @@ class EventSystem:
         """Close the connections and leave the embedded Redis. The system can be used again."""
         with self._lock:
             publisher, self._publisher = self._publisher, None
+            turns, self._turns = self._turns, None
             embedded, self._embedded = self._embedded, None
         if publisher is not None:
             publisher.close()
+        if turns is not None:
+            turns.close()
         if embedded is not None:
             embedded.close()
