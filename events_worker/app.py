@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import import_modules, worker_init, worker_process_init
+from celery.signals import import_modules, worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 
 from events_core import EventSystem
+from events_core.handler_options import GRANTED
 from events_core.publishing.queues import queue_declaration
 from events_core.system import systems
 from events_worker.clock import Clock
 from events_worker.intake import Intake
-from events_worker.parts import parts_of
+from events_worker.parts import all_parts, parts_of
 from events_worker.tasks import register_tasks
 
 
@@ -52,9 +53,27 @@ def install(system: EventSystem) -> None:
     app: Celery = system.celery
     register_tasks(system, app)
     for name in system.queues():
-        app.amqp.queues.select_add(queue_declaration(app, name, quorum=system.settings.quorum_queues))
+        _consume(system, name)
+        _consume(system, name + GRANTED)
     app.steps["worker"].add(Timekeeper)
     app.steps["consumer"].add(Intake)
+
+
+def _consume(system: EventSystem, queue: str) -> None:
+    app: Celery = system.celery
+    app.amqp.queues.select_add(queue_declaration(app, queue, quorum=system.settings.quorum_queues))
+
+
+def _consume_granted(sender: Any = None, **_: Any) -> None:
+    """Whoever was told which queues to consume consumes what is granted of those too."""
+    for system in list(systems):
+        if sender is not None and system.belongs_to(sender.app):
+            queues = sender.app.amqp.queues
+            for name in system.queues():
+                if name in queues.consume_from:
+                    _consume(system, name + GRANTED)
+                else:
+                    queues.deselect(name + GRANTED)
 
 
 def _install_all(sender: Any = None, **_: Any) -> None:
@@ -69,6 +88,12 @@ def _open_embedded(sender: Any = None, **_: Any) -> None:
             system.open_embedded()
 
 
+def _flush(sender: Any = None, **_: Any) -> None:
+    """At the end of each process that may have run deliveries."""
+    for parts in all_parts():
+        parts.gatekeeper.flush()
+
+
 def announce_process() -> None:
     """Say that a process of the worker begins: Celery's documented place for what each process sets up for itself."""
     worker_process_init.send(sender=None)
@@ -76,5 +101,8 @@ def announce_process() -> None:
 
 import_modules.connect(_install_all, weak=False)
 worker_init.connect(_open_embedded, weak=False)
+worker_init.connect(_consume_granted, weak=False)
+worker_process_shutdown.connect(_flush, weak=False)
+worker_shutdown.connect(_flush, weak=False)
 # The signal that led to this import is under way and may not reach us any more.
 _install_all()

@@ -11,6 +11,7 @@ import redis
 from events_core import EmitError, EventSystem
 from events_core.publishing.messages import Message
 from events_worker.checks import log_findings
+from events_worker.groups import look_after_groups
 from events_worker.parts import Parts
 from events_worker.schedule import Claim
 
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_WAIT = 0.5
 _PAUSE_AFTER_ERROR = 1.0
 _PRUNE_EVERY = 3600.0
+#: Seconds between two times that a worker says which limits its code defines.
+_DECLARE_EVERY = 15.0
 
 
 class Clock(threading.Thread):
@@ -31,6 +34,8 @@ class Clock(threading.Thread):
         self._parts = parts
         self._stopped = threading.Event()
         self._next_prune = 0.0
+        self._next_declaration = 0.0
+        self._next_look = 0.0
 
     def run(self) -> None:
         log_findings(self._system)
@@ -46,14 +51,30 @@ class Clock(threading.Thread):
             self._stopped.wait(wait)
 
     def tick(self) -> float:
-        """Send what is due; seconds until the next look."""
+        """Do what is due; seconds until the next look."""
+        wait = self._sweep()
+        if time.monotonic() >= self._next_look:  # a rate may have to be swept more often
+            self._next_look = time.monotonic() + self._look()
+        return min(wait, max(self._next_look - time.monotonic(), 0.0))
+
+    def _look(self) -> float:
+        """Send what is due; seconds until something else is."""
         parts = self._parts
+        look_after_groups(self._system, parts.turns.admission)
         claim = parts.schedule.claim()
         if claim.messages:
             return 0.0 if self._send(claim) else _PAUSE_AFTER_ERROR
         if time.monotonic() >= self._next_prune and not parts.dead_letters.prune():
             self._next_prune = time.monotonic() + _PRUNE_EVERY
         return _LONGEST_WAIT if claim.wait is None else min(claim.wait, _LONGEST_WAIT)
+
+    def _sweep(self) -> float:
+        """Do for limits what nobody else does; seconds until the next look."""
+        gatekeeper = self._parts.gatekeeper
+        if time.monotonic() >= self._next_declaration:
+            gatekeeper.declare()
+            self._next_declaration = time.monotonic() + _DECLARE_EVERY
+        return min(gatekeeper.sweep(), _LONGEST_WAIT)
 
     def _send(self, claim: Claim) -> bool:
         """Send what is due, queue by queue: one that refuses holds up no other. Whether all was sent."""

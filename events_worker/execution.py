@@ -1,4 +1,4 @@
-"""The execution of one run: decode > verify > begin > run > settle.
+"""The execution of one run: decode > verify > admit > begin > run > settle.
 
 Each step returns an outcome, or None to go on. An outcome is settled in one place; then, and only then, the caller
 acknowledges the message. In the ordinary case (a first run, delivered once, done, nothing to follow) no step asks or
@@ -20,8 +20,9 @@ from events_core.ids import DerivedIds
 from events_core.publishing.messages import Message
 from events_core.scope import HandlingScope, handling
 from events_worker.holding import hold_or_bury
-from events_worker.ledger import Begun, Claimed, Ledger, Suspect
-from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
+from events_worker.ledger import Begun, Claimed, Ended, Ledger, Suspect
+from events_worker.limits.gatekeeper import Gatekeeper
+from events_worker.outcome import Busy, Dead, Done, Outcome, Settled, is_failure
 from events_worker.redaction import redacted
 from events_worker.retries import MAX_STARTS, after_failure
 from events_worker.run import Run
@@ -47,6 +48,7 @@ class Execution:
 
     find: the handler of a task name. isolate: runs a suspect in a process of its own; gives its outcome, and whether
     that process has settled it; None if there is no such process. counted: the broker counts deliveries in vain.
+    gatekeeper: admits runs that are limited.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Execution:
         max_hops: int,
         unknown_grace: float,
         counted: bool = False,
+        gatekeeper: Gatekeeper | None = None,
     ) -> None:
         self._find = find
         self._emitter = emitter
@@ -71,19 +74,38 @@ class Execution:
         self._max_hops = max_hops
         self._unknown_grace = unknown_grace
         self._counted = counted
+        self._gatekeeper = gatekeeper
         self._odd_returns: set[str] = set()
 
     def execute(self, run: Run) -> Outcome:
         """Run the delivery and settle it. Returns when the message may be acknowledged."""
         outcome = self._decode(run) or self._verify(run)
-        if outcome is None:
-            outcome = self._begin(run)
-        else:
+        if outcome is not None:
             run.starts -= 1  # its handler is not begun
+        elif not run.isolated and self._gatekeeper is not None:
+            outcome = self._gatekeeper.admit(run)
+        if outcome is not None:
+            outcome = self._settlement.settle(run, outcome)
+            if not run.isolated and self._gatekeeper is not None:
+                self._gatekeeper.turn_away(run, outcome)
+            return outcome
+        if self._gatekeeper is None:
+            return self._run(run)
+        try:
+            settled = self._run(run)
+        except BaseException:  # a fault of ours: the message goes back, and its lease must not be renewed for ever
+            self._gatekeeper.abandon(run)
+            raise
+        self._gatekeeper.dismiss(run, settled)
+        return settled
+
+    def _run(self, run: Run) -> Outcome:
+        outcome = self._begin(run)
         if outcome is None and run.suspect and not run.isolated:
             ended = self._isolate(run)
             if ended is not None:
                 outcome, settled = ended
+                run.failed = is_failure(outcome)
                 if settled:
                     return outcome
             else:
@@ -156,9 +178,9 @@ class Execution:
             run, self._settlement.insist(lambda: self._ledger.begin_alone(run.task_id, run.number, name))
         )
 
-    def _begun(self, run: Run, begun: Begun | Claimed | None) -> Outcome | None:
-        if begun is None:
-            return Settled()
+    def _begun(self, run: Run, begun: Begun | Claimed | Ended) -> Outcome | None:
+        if isinstance(begun, Ended):
+            return Settled(begun.how)
         if isinstance(begun, Claimed):
             return Busy(begun.seconds + _BUSY_MARGIN)
         if not run.suspect:
@@ -167,6 +189,20 @@ class Execution:
 
     def _handle(self, run: Run) -> Outcome:
         assert run.spec is not None
+        fallback = run.spec.fallback
+        if run.instead and fallback is not None:
+            return self._call(run, fallback)
+        outcome = self._call(run, run.spec)
+        run.failed = is_failure(outcome)
+        if fallback is None or run.spec.fallback_on == "open":
+            return outcome
+        if isinstance(outcome, Dead) and outcome.reason == "exhausted":
+            instead = self._call(run, fallback)
+            if isinstance(instead, Done):
+                return instead
+        return outcome
+
+    def _call(self, run: Run, spec: HandlerSpec) -> Outcome:
         assert run.envelope is not None
         assert run.event is not None
         headers = run.headers
@@ -175,16 +211,17 @@ class Execution:
             str(headers.get("root_id") or run.task_id),
             run.envelope,
             str(headers.get("events-chain") or run.envelope.type),
+            run.token or None,
         )
         ids = DerivedIds(run.task_id, run.event.event_id, run.event.occurred_at)
         try:
             with handling(scope, ids):
-                returned = self._runner.run(run.spec, run.event)
+                returned = self._runner.run(spec, run.event)
                 if returned is not None:
-                    self._emit_returned(run.spec, returned)
+                    self._emit_returned(spec, returned)
         except BaseException as error:
             failure = redacted(error, run.envelope)
-            return after_failure(error, failure, run.spec.retry, attempt=run.attempt, starts=run.starts)
+            return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
         run.follow_ups = scope.held
         return Done()
 

@@ -15,6 +15,8 @@ from celery.worker.consumer.tasks import Tasks
 
 from events_core import EventSystem
 from events_core.errors import UndecodableEvent
+from events_core.handler_options import GRANTED
+from events_core.publishing.stored import StoredMessage
 from events_core.system import systems
 from events_worker.burial import undertaker
 from events_worker.dead_letters import DeadLetter
@@ -22,7 +24,6 @@ from events_worker.holding import hold_or_bury
 from events_worker.outcome import Dead
 from events_worker.parts import parts_of
 from events_worker.run import Run
-from events_worker.stored import StoredMessage
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def _message_and_error(args: tuple[Any, ...]) -> tuple[Any, Any]:
 
 def _system_of(app: Any, queue: str | None) -> EventSystem | None:
     for system in systems:
-        if system.belongs_to(app) and queue in system.queues():
+        if system.belongs_to(app) and queue is not None and queue.removesuffix(GRANTED) in system.queues():
             return system
     return None
 
@@ -122,7 +123,8 @@ def _settle_unknown(system: EventSystem, run: Run) -> None:
     error = UndecodableEvent(f"no handler {run.task!r} is bound here")
     outcome = hold_or_bury(run, "unknown_handler", error, system.settings.unknown_grace)
     run.starts -= 1
-    parts_of(system).settlement.settle(run, outcome)
+    parts = parts_of(system)
+    parts.gatekeeper.turn_away(run, parts.settlement.settle(run, outcome))
 
 
 def _bury_undecodable(system: EventSystem, received: _Received, error: Any) -> None:

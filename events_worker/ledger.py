@@ -10,8 +10,9 @@ claim that is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from events_worker.coordination import Coordination
+from events_core.coordination import Coordination
 
 #: Seconds that what is known of a delivery is kept after its last change.
 _KEEP = 7 * 86400
@@ -19,19 +20,25 @@ _KEEP = 7 * 86400
 LEASE = 30.0
 
 # A script that settles run ARGV[2] of a delivery begins with this: `fresh` is false if it is settled already.
-SETTLE = """
+_SETTLE = """
 local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or 0)
 local fresh = tonumber(ARGV[2]) > settled
 if fresh then
-  redis.call('HSET', KEYS[1], 'settled', ARGV[2])
+  redis.call('HSET', KEYS[1], 'settled', ARGV[2], 'how', how)
   redis.call('HDEL', KEYS[1], 'starts', 'until', 'owner')
   redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 """
 
+
+def settle_script(how: Literal["done", "retry", "dead"]) -> str:
+    """The beginning of a script that settles a run: `fresh` is false there if it was settled already."""
+    return f"local how = '{how}'\n{_SETTLE}"
+
+
 _LOOK = """
 local settled = tonumber(redis.call('HGET', KEYS[1], 'settled') or 0)
-if settled >= tonumber(ARGV[1]) then return {'settled', 0} end
+if settled >= tonumber(ARGV[1]) then return {'settled', redis.call('HGET', KEYS[1], 'how') or ''} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = tonumber(redis.call('HGET', KEYS[1], 'until') or 0) - now
@@ -111,6 +118,13 @@ class Claimed:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is settled: done, retry (its next run is under way) or dead; empty where an older worker settled it."""
+
+    how: str
+
+
 class Ledger:
     """The ledger of one system."""
 
@@ -121,30 +135,30 @@ class Ledger:
         self._begin_alone = coordination.script(_BEGIN_ALONE)
         self._renew = coordination.script(_RENEW)
         self._withdraw = coordination.script(_WITHDRAW)
-        self._settle = coordination.script(SETTLE + "return fresh and 1 or 0")
+        self._settle = coordination.script(settle_script("done") + "return fresh and 1 or 0")
 
     def key(self, task_id: str) -> str:
         """The delivery's hash."""
         return self._coordination.key(f"delivery:{task_id}")
 
-    def look(self, task_id: str, run: int) -> Begun | Claimed | None:
-        """Whether run number `run` may begin, where the broker counts the starts; None if it is settled already.
+    def look(self, task_id: str, run: int) -> Begun | Claimed | Ended:
+        """Whether run number `run` may begin, where the broker counts the starts.
 
         The starts are those that were made alone and did not come to an end.
         """
         word, value = self._look(keys=[self.key(task_id)], args=[run])
         return _read(word, value)
 
-    def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Suspect | Claimed | None:
-        """Count one start of run number `run`, unless it is a suspect's; None if that run is settled already.
+    def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Suspect | Claimed | Ended:
+        """Count one start of run number `run`, unless it is a suspect's or has ended.
 
         presumed: starts before this one that were not counted.
         """
         word, value = self._begin(keys=[self.key(task_id)], args=[run, presumed, _KEEP])
         return Suspect(int(value)) if word == "suspect" else _read(word, value)
 
-    def begin_alone(self, task_id: str, run: int, owner: str) -> Begun | Claimed | None:
-        """Count and claim one start of a suspect's run; None if that run is settled already.
+    def begin_alone(self, task_id: str, run: int, owner: str) -> Begun | Claimed | Ended:
+        """Count and claim one start of a suspect's run, unless it has ended.
 
         owner: names this one start; asked again with the same owner, it counts once.
         """
@@ -165,11 +179,11 @@ class Ledger:
 
     @staticmethod
     def settle_args(task_id: str, run: int) -> list[object]:
-        """The first arguments of a script that begins with `SETTLE`."""
+        """The first arguments of a script that begins with `settle_script`."""
         return [task_id, run, _KEEP]
 
 
-def _read(word: str, value: str) -> Begun | Claimed | None:
+def _read(word: str, value: str) -> Begun | Claimed | Ended:
     if word == "settled":
-        return None
+        return Ended(value)
     return Begun(int(value)) if word == "begun" else Claimed(int(value) / 1000)

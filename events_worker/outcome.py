@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 #: Why a delivery became a dead letter.
@@ -50,8 +50,15 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
+class Parked:
+    """It waits in Redis until a limit, its order or its group lets it run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
-    """Another copy of this run has settled already; nothing is left to do."""
+    """Another copy of this run has settled already; nothing is left to do. how: done, retry or dead, where known."""
+
+    how: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +71,11 @@ class Dead:
     traceback: str = ""
 
 
-Outcome = Done | Delayed | Held | Busy | Settled | Dead
+Outcome = Done | Delayed | Held | Busy | Parked | Settled | Dead
+
+
+def is_failure(outcome: Outcome) -> bool:
+    """Whether a breaker counts it: RetryLater and GiveUp are answers of a service that lives."""
+    if isinstance(outcome, Delayed):
+        return outcome.reason != "RetryLater"
+    return isinstance(outcome, Dead) and outcome.reason in ("exhausted", "poison")

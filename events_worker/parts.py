@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from events_core import EventSystem
+from events_core.admission.turns import Turns
+from events_core.coordination import Coordination, connect
 from events_core.publishing.connect import counts_deliveries
-from events_worker.coordination import Coordination, connect
 from events_worker.dead_letters import DeadLetters
 from events_worker.execution import Execution
 from events_worker.isolation import Isolation
 from events_worker.ledger import Ledger
+from events_worker.limits.gatekeeper import Gatekeeper
 from events_worker.running import Runner
 from events_worker.schedule import Schedule
 from events_worker.settlement import Settlement
@@ -28,6 +31,8 @@ class Parts:
     schedule: Schedule
     dead_letters: DeadLetters
     settlement: Settlement
+    gatekeeper: Gatekeeper
+    turns: Turns
     execution: Execution
 
 
@@ -51,12 +56,24 @@ def parts_of(system: EventSystem) -> Parts:
         return _parts[system]
 
 
+def all_parts() -> list[Parts]:
+    """Those that this process has."""
+    with _lock:
+        return list(_parts.values())
+
+
 def _make(system: EventSystem) -> Parts:
     coordination = connect(system)
+
+    def let_go(gone: Iterable[tuple[str, str]]) -> None:
+        gatekeeper.let_go(gone)
+
     ledger = Ledger(coordination)
     schedule = Schedule(coordination, ledger)
-    dead_letters = DeadLetters(coordination, ledger, schedule, system.settings.dead_retention)
+    dead_letters = DeadLetters(coordination, ledger, schedule, system.settings.dead_retention, let_go)
     settlement = Settlement(ledger, schedule, dead_letters, system.emitter.publish)
+    turns = Turns(lambda: coordination, system.emitter.hand_over, system.settings.emit_timeout)
+    gatekeeper = Gatekeeper(coordination, turns, system.event_map, settlement.insist)
     execution = Execution(
         find=system.event_map.find,
         emitter=system.emitter,
@@ -67,5 +84,6 @@ def _make(system: EventSystem) -> Parts:
         max_hops=system.settings.max_hops,
         unknown_grace=system.settings.unknown_grace,
         counted=counts_deliveries(system.celery),
+        gatekeeper=gatekeeper,
     )
-    return Parts(coordination, ledger, schedule, dead_letters, settlement, execution)
+    return Parts(coordination, ledger, schedule, dead_letters, settlement, gatekeeper, turns, execution)

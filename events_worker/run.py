@@ -7,11 +7,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from events_core.admission.turns import GRANT_HEADER
 from events_core.envelope import Envelope
 from events_core.events import Event
+from events_core.handler_options import GRANTED
 from events_core.handlers import HandlerSpec
 from events_core.publishing.messages import Message
-from events_worker.stored import StoredMessage, kept_headers
+from events_core.publishing.stored import StoredMessage, kept_headers
+from events_worker.limits.leases import Lease
 
 
 @dataclass(slots=True)
@@ -21,6 +24,9 @@ class Run:
     task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
     whatever started them; attempt counts those that failed. starts: begun so far, this one included.
     in_vain: how often this message was delivered before and not settled, where the broker counts it.
+    member, gates, token, lease, lease_ms: what admission gave it; see `limits`. granted: it was parked. recorded: Redis
+    knows that it is under way. instead: the handler's fallback runs at once. failed: the handler itself has failed, as
+    a breaker counts it, whatever became of the delivery.
     suspect: a start of it did not come to an end: it runs alone. isolated: this is that process of its own.
     """
 
@@ -41,6 +47,15 @@ class Run:
     envelope: Envelope | None = None
     event: Event | None = None
     follow_ups: list[Message] = field(default_factory=list)
+    member: str = ""
+    gates: list[str] = field(default_factory=list)
+    token: int = 0
+    lease: Lease | None = None
+    lease_ms: int = 0
+    granted: bool = False
+    recorded: bool = False
+    instead: bool = False
+    failed: bool = False
 
     @classmethod
     def of(
@@ -51,7 +66,7 @@ class Run:
         return cls(
             task_id=task_id,
             task=task,
-            queue=queue,
+            queue=queue.removesuffix(GRANTED),
             headers=headers,
             payload=payload,
             redelivered=redelivered,
@@ -67,6 +82,11 @@ class Run:
         headers = self.headers
         first = self.number == 1 and not self.redelivered
         return first and not headers.get("events-generation") and "events-copy" not in headers
+
+    @property
+    def generation(self) -> int:
+        """How often it was redriven."""
+        return _number(self.headers, "events-generation", 0)
 
     @property
     def first_at(self) -> float:
@@ -94,10 +114,18 @@ class Run:
             }
         )
 
+    def waiting_message(self) -> StoredMessage:
+        """This run's message, while it is parked."""
+        headers: dict[str, Any] = {"events-in-vain": self.in_vain} if self.in_vain else {}
+        if self.redelivered:  # to the broker it is a new one
+            headers["events-copy"] = True
+        return self.message(headers)
+
     def message(self, headers: dict[str, Any] | None = None) -> StoredMessage:
         """This delivery's message, with some headers changed."""
         kept = kept_headers(self.headers)
-        kept.pop("events-in-vain", None)  # of the run that its message was a copy of
+        for name in ("events-in-vain", GRANT_HEADER):  # of the run that its message was a copy of
+            kept.pop(name, None)
         embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         return StoredMessage(
             task=self.spec.name if self.spec else self.task,

@@ -60,7 +60,7 @@ class Settlement:
             self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message))
         elif isinstance(outcome, Dead):
             self.bury(run, outcome)
-        self._log(run, outcome)
+        self._log(run, outcome)  # Parked and Settled: nothing is left to do
         return outcome
 
     def _done(self, run: Run) -> None:

@@ -8,6 +8,7 @@ from events_core import EventSystem
 from events_worker.checks.application import check_application
 from events_worker.checks.celery_settings import check_celery
 from events_worker.checks.finding import Finding
+from events_worker.checks.parked import check_parked
 from events_worker.checks.secrets import check_secrets
 from events_worker.checks.servers import check_servers
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def findings(system: EventSystem) -> list[Finding]:
     """Everything that can be told now."""
-    return [*static_findings(system), *server_findings(system)]
+    return [*static_findings(system), *server_findings(system), *check_parked(system)]
 
 
 def static_findings(system: EventSystem) -> list[Finding]:

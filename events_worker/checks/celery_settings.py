@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from events_core import ConfigurationError, EventSystem
+from events_core.coordination import coordination_url
 from events_core.transport.schemes import is_ours, is_streams, with_streams
 from events_worker.checks.finding import Finding, shown_url
-from events_worker.coordination import coordination_url
 
 _PICKLE = {"pickle", "application/x-python-serialize"}
 #: kombu's default for Redis, in seconds.

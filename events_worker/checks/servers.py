@@ -14,9 +14,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events_core import ConfigurationError, EventSystem
+from events_core.coordination import coordination_address
 from events_core.publishing.connect import redis_address
 from events_worker.checks.finding import Finding, shown_url
-from events_worker.coordination import coordination_address
 
 #: Seconds that one server is waited for.
 PATIENCE = 3.0

@@ -12,7 +12,10 @@ from events_worker.cli.check import check
 from events_worker.cli.dead import dead
 from events_worker.cli.failing import say_error
 from events_worker.cli.flower import flower
+from events_worker.cli.groups import groups
+from events_worker.cli.limits import limits
 from events_worker.cli.map import event_map
+from events_worker.cli.pause import pause, resume
 from events_worker.cli.status import status
 from events_worker.cli.worker import worker
 
@@ -36,5 +39,5 @@ def main() -> None:
     """celery-events: run workers and look after what they do."""
 
 
-for command in (worker, status, check, event_map, dead, flower):
+for command in (worker, status, check, event_map, dead, limits, groups, pause, resume, flower):
     main.add_command(command)

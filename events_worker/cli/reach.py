@@ -5,10 +5,10 @@ from __future__ import annotations
 import redis
 
 from events_core import EventSystem
+from events_core.coordination import coordination_address
 from events_core.settings import without_password
 from events_worker.checks.servers import probe
 from events_worker.cli.failing import CommandFailed, reason_of
-from events_worker.coordination import coordination_address
 from events_worker.parts import Parts, parts_of
 
 

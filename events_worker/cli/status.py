@@ -15,6 +15,7 @@ from events_worker.cli.failing import CommandFailed, reason_of
 from events_worker.cli.options import json_option, system_option
 from events_worker.cli.output import cell, console, print_json, table
 from events_worker.cli.reach import reachable_parts
+from events_worker.limits.overview import parked_count, paused_handlers
 
 #: Seconds that workers have for answering a ping.
 _PING = 1.0
@@ -24,13 +25,15 @@ _PING = 1.0
 @system_option
 @json_option
 def status(system: EventSystem, as_json: bool) -> None:
-    """Show how many deliveries wait, are scheduled and are dead, and which workers answer."""
+    """Show how many deliveries wait, are scheduled, parked and dead, which handlers are paused, and who works."""
     parts = reachable_parts(system)
     counts, workers = _ask_broker(system)
     shown: dict[str, Any] = {
         "queues": counts,
         "scheduled": parts.schedule.count(),
         "dead": parts.dead_letters.count(),
+        "parked": parked_count(parts.coordination),
+        "paused": list(paused_handlers(parts.coordination)),
         "workers": workers,
     }
     if as_json:
@@ -67,5 +70,9 @@ def _print(shown: dict[str, Any]) -> None:
     out.print(counts)
     out.print()
     out.print(f"scheduled: {shown['scheduled']}    dead: {shown['dead']}")
+    if shown["parked"]:
+        out.print(f"parked: {shown['parked']} (events limits, events groups, events pause say for what)")
+    if shown["paused"]:
+        out.print(cell(f"paused: {', '.join(shown['paused'])}", "yellow"))
     names = shown["workers"]
     out.print(cell(f"workers: {', '.join(names)}" if names else "workers: none answered", "" if names else "yellow"))

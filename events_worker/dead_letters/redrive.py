@@ -7,9 +7,9 @@ from uuid import UUID
 from events_core import EventSystem
 from events_core.errors import EventsError
 from events_core.ids import delivery_id
+from events_core.publishing.stored import StoredMessage
 from events_worker.dead_letters.letter import DeadLetter
 from events_worker.dead_letters.store import DeadLetters
-from events_worker.stored import StoredMessage
 
 #: Seconds that one who redrives a letter has it to himself.
 _LEASE = 60.0
@@ -33,7 +33,7 @@ def redrive(system: EventSystem, letters: DeadLetters, letter: DeadLetter) -> st
     except BaseException:
         letters.release(letter)
         raise
-    letters.discard(letter)
+    letters.remove(letter)
     return str(message.headers["id"])
 
 

@@ -5,14 +5,14 @@ The times are Redis's: a worker whose clock is wrong neither makes a letter old 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from events_worker.coordination import Coordination
+from events_core.coordination import Coordination
 from events_worker.dead_letters.letter import DeadLetter
-from events_worker.ledger import SETTLE, Ledger
+from events_worker.ledger import Ledger, settle_script
 from events_worker.schedule import Schedule
 
 _PAGE = 200
@@ -23,9 +23,11 @@ redis.call('HSET', KEYS[3], ARGV[1], ARGV[4])
 redis.call('ZADD', KEYS[2], string.format('%s.%06d', time[1], time[2]), ARGV[1])
 return 1
 """
-_SETTLE_AND_KEEP = SETTLE + "if not fresh then return 0 end\n" + _KEEP
+_SETTLE_AND_KEEP = settle_script("dead") + "if not fresh then return 0 end\n" + _KEEP
 # Ended by an operator: whatever the run itself left to come is withdrawn.
-_FORCE_AND_KEEP = SETTLE + "redis.call('ZREM', KEYS[4], ARGV[1])\nredis.call('HDEL', KEYS[5], ARGV[1])\n" + _KEEP
+_FORCE_AND_KEEP = (
+    settle_script("dead") + "redis.call('ZREM', KEYS[4], ARGV[1])\nredis.call('HDEL', KEYS[5], ARGV[1])\n" + _KEEP
+)
 
 # Two who redrive the same letter at once: one of them gets it, for so many seconds.
 _LEASE = """
@@ -37,21 +39,39 @@ redis.call('HSET', KEYS[2], ARGV[1], now + ARGV[2])
 return 1
 """
 
+# Tells the event and the handler of each.
 _PRUNE = """
-local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] - ARGV[1], 'LIMIT', 0, 1000)
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] - ARGV[1], 'LIMIT', 0, 200)
+local told = {}
 if #old > 0 then
+  for index, text in ipairs(redis.call('HMGET', KEYS[2], unpack(old))) do
+    local letter = text and cjson.decode(text) or {}
+    told[index] = {letter.event_id or '', letter.handler or ''}
+  end
   redis.call('ZREM', KEYS[1], unpack(old))
   redis.call('HDEL', KEYS[2], unpack(old))
   redis.call('HDEL', KEYS[3], unpack(old))
 end
-return #old
+return told
 """
 
 
-class DeadLetters:
-    """The dead letters of one system."""
+#: Called with the event ids and handlers of letters that nobody will redrive any more.
+Gone = Callable[[Iterable[tuple[str, str]]], object]
 
-    def __init__(self, coordination: Coordination, ledger: Ledger, schedule: Schedule, retention: float) -> None:
+
+class DeadLetters:
+    """The dead letters of one system. retention: seconds. gone: told what is forgotten; an order may wait for it."""
+
+    def __init__(
+        self,
+        coordination: Coordination,
+        ledger: Ledger,
+        schedule: Schedule,
+        retention: float,
+        gone: Gone = lambda forgotten: None,
+    ) -> None:
+        self._gone = gone
         self._client = coordination.client
         self._ledger = ledger
         self._retention = retention
@@ -112,7 +132,13 @@ class DeadLetters:
             start += _PAGE
 
     def discard(self, letter: DeadLetter) -> bool:
-        """Forget the letter; False if it was gone already."""
+        """Forget the letter, which is not redriven; False if it was gone already."""
+        if letter.event_id and letter.handler:  # before it is forgotten: else nobody would do it
+            self._gone([(letter.event_id, letter.handler)])
+        return self.remove(letter)
+
+    def remove(self, letter: DeadLetter) -> bool:
+        """Forget the letter, which was redriven; False if it was gone already."""
         with self._client.pipeline() as pipe:
             pipe.zrem(self._by_time, letter.id)
             pipe.hdel(self._letters, letter.id)
@@ -133,7 +159,9 @@ class DeadLetters:
 
     def prune(self) -> int:
         """Forget some of those older than DEAD_RETENTION; how many."""
-        return int(self._prune(keys=[self._by_time, self._letters, self._redriving], args=[self._retention]))
+        told = self._prune(keys=[self._by_time, self._letters, self._redriving], args=[self._retention])
+        self._gone([(str(event_id), str(handler)) for event_id, handler in told if event_id and handler])
+        return len(told)
 
 
 def _read(text: Any, dead_at: float | None) -> DeadLetter:

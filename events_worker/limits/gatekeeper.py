@@ -1,0 +1,195 @@
+"""Admits runs, and takes back what they hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+from events_core.admission.client import Answer, Blocked, Go, Parked, Undeclared
+from events_core.admission.gates import has_gates, passage
+from events_core.admission.turns import GRANT_HEADER, Turns
+from events_core.coordination import Coordination
+from events_core.event_map import EventMap
+from events_core.gate_definitions import definitions
+from events_core.ids import delivery_id
+from events_worker import outcome as outcomes
+from events_worker.limits.crowded import Crowded
+from events_worker.limits.emptied import EmptiedWatch
+from events_worker.limits.leases import Leases
+from events_worker.limits.paused import PausedHandlers
+from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
+from events_worker.redaction import redacted
+from events_worker.retries import after_failure
+from events_worker.run import Run
+
+logger = logging.getLogger(__name__)
+
+#: Runs of one generation of a delivery: those of the next have higher numbers.
+_RUNS = 1_000_000
+
+
+class Gatekeeper:
+    """Admits the runs of one system.
+
+    insist: repeats an action until its server answers.
+    """
+
+    def __init__(
+        self,
+        coordination: Coordination,
+        turns: Turns,
+        event_map: EventMap,
+        insist: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._paused = PausedHandlers(coordination)
+        self._turns = turns
+        self._admission = turns.admission
+        self._map = event_map
+        self._insist: Callable[[Callable[[], Any]], Any] = insist
+        self._leases = Leases(turns.admission)
+        self._emptied = EmptiedWatch()
+        self._crowded = Crowded()
+
+    def admit(self, run: Run) -> Outcome | None:
+        """None if the run may begin now; it holds its gates then, and `dismiss` must follow."""
+        assert run.spec is not None
+        assert run.event is not None
+        assert run.envelope is not None
+        spec = run.spec
+        paused = spec.name in self._paused
+        grant = run.headers.get(GRANT_HEADER)
+        group = None if run.generation else run.headers.get("events-group")
+        if grant is None and not paused and group is None and not has_gates(spec):
+            return None
+        try:
+            run.gates, run.lease_ms = passage(spec, run.event, group=group, paused=paused)
+        except Exception as error:  # a key of the application's
+            failure = redacted(error, run.envelope)
+            return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
+        run.gates = run.gates or [f"pause:{spec.name}|"]
+        run.member = self._member(run) or run.task_id
+        token = grant if isinstance(grant, int) else 0
+        instead = spec.fallback is not None and spec.fallback_on != "exhausted"
+        at_once = token == 0 and not instead and self._crowded.any(run.gates)
+        ask = self._park if at_once else self._acquire
+        answer = self._insist(lambda: ask(run, token))
+        if isinstance(answer, Blocked):
+            if instead and answer.gate.startswith("breaker:"):
+                run.instead = True
+                return None
+            self._crowded.add(answer.gate)
+            answer = self._insist(lambda: self._park(run, token))
+        if isinstance(answer, Go):
+            self._begin(run, answer, granted=grant is not None)
+            return None
+        return outcomes.Parked() if isinstance(answer, Parked) else Settled()
+
+    def _acquire(self, run: Run, token: int) -> Answer:
+        try:
+            return self._admission.acquire(run.member, _number(run), run.gates, run.lease_ms, token=token)
+        except Undeclared:
+            self.declare()
+            return self._admission.acquire(run.member, _number(run), run.gates, run.lease_ms, token=token)
+
+    def flush(self) -> None:
+        """The process ends: nothing of what it gave back waits any more."""
+        self._leases.flush()
+
+    def _park(self, run: Run, token: int) -> Answer:
+        message = self._turns.stored(run.waiting_message())
+        return self._admission.park(run.member, _number(run), run.gates, run.lease_ms, message)
+
+    def declare(self) -> None:
+        """Tell Redis what this code's gates are."""
+        defined = definitions(self._map.handlers)
+        if defined:
+            self._admission.call(["declare", defined])
+
+    def sweep(self) -> float:
+        """Let Redis take back leases that ended and grant what has become free; seconds until it should again."""
+        (wait, parked), epoch = self._admission.call_many([["sweep"], ["epoch"]])
+        self._emptied.look(epoch, parked)
+        return 60.0 if wait < 0 else max(wait / 1000, 0.005)
+
+    def _begin(self, run: Run, go: Go, *, granted: bool) -> None:
+        run.token = go.token
+        run.lease = self._leases.add(run.member, go.token, run.gates, run.lease_ms)
+        run.granted = granted
+        run.recorded = any(gate.startswith(("order:", "group:")) for gate in run.gates)
+        if go.unfinished:
+            run.redelivered = True
+            run.in_vain = max(run.in_vain, go.unfinished)
+
+    def dismiss(self, run: Run, outcome: Outcome) -> None:
+        """Give back what the run holds, now that its outcome is settled."""
+        if run.instead:  # of the gates it has none, but its group may count it
+            self._insist(lambda: self._admission.call(["settle", run.member, run.gates, _result(outcome)]))
+        if run.lease is None:
+            return
+        self._leases.drop(run.lease)
+        asked = not isinstance(outcome, Busy | Settled)
+        failed = run.failed if asked else 0
+        operation = ["release", run.member, _number(run), run.token, run.gates, _result(outcome), failed]
+        if run.granted and isinstance(outcome, Done):  # should it get lost, what is parked here is run again
+            self._leases.release_soon(operation, at_once=True)
+        elif run.granted or run.recorded or isinstance(outcome, Busy):
+            # Redis must hear it before the message is acknowledged: what was settled would be run once more, and an
+            # order be kept for ever
+            self._insist(lambda: self._admission.call(operation))
+        else:
+            self._leases.release_soon(operation)
+
+    def abandon(self, run: Run) -> None:
+        """The run ended by a fault of the worker's own: what it holds comes back when its lease ends."""
+        if run.lease is not None:
+            self._leases.drop(run.lease)
+
+    def turn_away(self, run: Run, outcome: Outcome) -> None:
+        """The run has ended before it was admitted: what was granted to it, or kept for it, is given back."""
+        if isinstance(outcome, outcomes.Parked | Settled):
+            return
+        member = self._member(run)
+        grant = run.headers.get(GRANT_HEADER)
+        if member is not None and isinstance(grant, int):
+            operation = ["release", member, _number(run), grant, [], _result(outcome), False]
+            self._insist(lambda: self._admission.call(operation))
+        elif member is not None and isinstance(outcome, Dead) and (run.number > 1 or "events-group" in run.headers):
+            self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))
+
+    def _member(self, run: Run) -> str | None:
+        if not run.generation:
+            return run.task_id
+        spec = self._map.find(run.task)
+        payload_id = run.payload.get("id") if isinstance(run.payload, dict) else None
+        try:
+            return None if spec is None else delivery_id(UUID(payload_id), spec.name)
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+    def bury(self, run: Run) -> None:
+        """The run will not be: it was revoked, or has expired. What it holds or waits for is given up."""
+        member = self._member(run)
+        if member is not None:
+            self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))
+
+    def let_go(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Deliveries, by event id and handler, that will not be redriven: what waited behind them goes on."""
+        members = [delivery_id(UUID(event_id), handler) for event_id, handler in gone]
+        if members:
+            self._admission.call_many([["let_go", member] for member in members])
+
+
+def _number(run: Run) -> int:
+    return run.generation * _RUNS + run.number
+
+
+def _result(outcome: Outcome) -> str:
+    if isinstance(outcome, Settled):
+        return outcome.how or "done"
+    if isinstance(outcome, Done):
+        return "done"
+    if isinstance(outcome, Busy):
+        return "busy"
+    return "dead" if isinstance(outcome, Dead) else "retry"
