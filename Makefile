@@ -9,14 +9,15 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench bench-transport test-chaos test-browser test-docker test-contract clean
+.PHONY: help setup demo test check bench bench-transport bench-limits test-chaos test-browser test-docker test-contract clean
 
 help:
-	@echo "make demo          a small shop with its worker, on the embedded Redis (SERVE=1: leave it running)"
+	@echo "make demo          a small shop with its two workers, on the embedded Redis (SERVE=1: leave it running)"
 	@echo "make test          everything that a change must pass: check, then the tests"
 	@echo "make check         ruff, mypy, import-linter"
 	@echo "make bench         benchmarks beside plain Celery"
 	@echo "make bench-transport  those of the Redis Streams transport; fails if a target is missed"
+	@echo "make bench-limits  those of limits and groups; fails if a target is missed"
 	@echo "make test-chaos    kills workers and servers, for minutes"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
@@ -54,6 +55,10 @@ bench: $(STAMP)
 # Takes many minutes, the million tasks of transport-memory most of them: BENCH_MEMORY_TASKS=50000 for fewer.
 bench-transport: $(STAMP)
 	$(BIN)/python -m benchmarks --must-hold transport transport-pipeline transport-latency transport-memory $(ARGS)
+
+# Likewise; a million parked deliveries take 1.5 GiB of memory: BENCH_PARKED=50000 for fewer.
+bench-limits: $(STAMP)
+	$(BIN)/python -m benchmarks --must-hold limits limits-cost limits-parked limits-groups limits-fairness $(ARGS)
 
 # pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
 test-chaos test-browser test-docker test-contract: test-%: $(STAMP)
