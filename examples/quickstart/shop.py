@@ -1,6 +1,6 @@
 from uuid import UUID, uuid4
 
-from events_core import DomainEvent, EventSystem, Retry
+from events_core import DomainEvent, EventSystem, Limit, Retry
 
 events = EventSystem("shop")
 
@@ -10,7 +10,7 @@ class OrderPlaced(DomainEvent, event_type="order.placed"):
     email: str
 
 
-@events.handler(OrderPlaced, retry=Retry(max_attempts=5))
+@events.handler(OrderPlaced, retry=Retry(max_attempts=5), limit=Limit("smtp", 10))
 async def send_receipt(event: OrderPlaced) -> None:
     print(f"receipt for order {event.order_id}")
 

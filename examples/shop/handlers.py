@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from events_core import DomainEvent, Retry
+from events_core import DomainEvent, Limit, Retry
 from examples.shop.events import OrderPaid, OrderPlaced
 from examples.shop.journal import journaled
 from examples.shop.services import CardDeclined, mail, payments, stock
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: The provider is back within moments; a declined card stays declined, so that delivery is a dead letter at once.
 PROVIDER = Retry(max_attempts=5, base=0.5, max_delay=30.0, give_up_on=CardDeclined)
+#: So many connections the mail server takes from us, whatever the number of our workers.
+SMTP = Limit("smtp", 2)
 
 
 @events.handler(OrderPlaced)
@@ -35,10 +37,13 @@ def charge(event: OrderPlaced) -> OrderPaid:
     return OrderPaid(order_id=event.order_id, payment_id=payment_id, email=event.email)
 
 
-@events.handler(OrderPaid, timeout=30)
+@events.handler(OrderPaid, queue="shop.mail", limit=SMTP, timeout=30)
 @journaled
 async def send_receipt(event: OrderPaid) -> None:
-    """Mail the receipt. Async handlers share one event loop, and with it their connections."""
+    """Mail the receipt. Async handlers share one event loop, and with it their connections.
+
+    A queue of its own, so that it can have workers of its own. A receipt that has to wait occupies none of them.
+    """
     await mail.send(event.email, f"Receipt {event.payment_id} for order {event.order_id}")
 
 

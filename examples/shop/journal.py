@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS runs (
     handler TEXT NOT NULL,
     emitted_at REAL NOT NULL,  -- when the event was made, seconds since the epoch, like the next one
     started_at REAL NOT NULL,
+    began REAL NOT NULL,       -- by the machine's monotonic clock, which all its processes share, like the next one
+    ended REAL NOT NULL,
     done INTEGER NOT NULL,     -- 0: this run failed
     follow_ups TEXT NOT NULL   -- [[event_type, version, event_id], ...]
 )
@@ -61,17 +63,19 @@ def journaled(handler: Callable[P, R]) -> Callable[P, R]:
 def _run(handler: Callable[..., Any], event: object) -> Iterator[list[Any]]:
     """The block leaves the handler's result in the list; an exception is a failed run."""
     path, scope = os.environ.get("SHOP_JOURNAL"), current_scope()
-    started_at = time.time()
+    started_at, began = time.time(), time.monotonic()
     result: list[Any] = []
     try:
         yield result
     finally:
+        ended = time.monotonic()
         if path and scope is not None and isinstance(event, Event):
             name = f"{handler.__module__}.{handler.__qualname__}"
             follow_ups = [[e.event_type, e.version, str(e.event_id)] for e in result if isinstance(e, Event)]
-            row = (name, event.occurred_at.timestamp(), started_at, bool(result), json.dumps(follow_ups))
+            times = (event.occurred_at.timestamp(), started_at, began, ended)
+            row = (scope.delivery_id, name, *times, bool(result), json.dumps(follow_ups))
             with _lock:  # one writer at a time is all that SQLite has
-                _own(path).execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", (scope.delivery_id, *row))
+                _own(path).execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def open_journal(path: str) -> sqlite3.Connection:

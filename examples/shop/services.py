@@ -63,7 +63,7 @@ class Mail:
 
     async def send(self, to: str, text: str) -> None:
         """Send one mail."""
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.04)
 
 
 stock, payments, mail = Stock(), Payments(), Mail()

@@ -54,7 +54,7 @@ def run(console: Console) -> int:
     try:
         with Children(FOLDER) as children:
             account.read()  # starts the embedded Redis, which the others join
-            console.print("starting a worker and the shop on the embedded Redis ...")
+            console.print("starting two workers and the shop on the embedded Redis ...")
             serving = os.environ.get("SERVE", "") not in ("", "0")
             url = start(children, task_events=serving)
             dashboard = start_flower(children) if serving else None
@@ -69,13 +69,21 @@ def run(console: Console) -> int:
 
 
 def start(children: Children, *, task_events: bool) -> str:
-    """Start the worker and the shop; the shop's address. Returns when both are ready."""
-    options = ["-P", "threads", "-c", "8", "--without-mingle", *(["-E"] if task_events else [])]
-    worker = children.start("worker", "-m", "events_worker.cli", "worker", "-A", APP, *options)
+    """Start the workers and the shop; the shop's address. Returns when all are ready.
+
+    One worker takes everything, the other receipts only: these run on both.
+    """
+    command = ["-m", "events_worker.cli", "worker", "-A", APP, "-P", "threads", "--without-mingle"]
+    command += ["-E"] if task_events else []
+    workers = [
+        children.start("worker", *command, "-c", "8"),
+        children.start("mail-worker", *command, "-c", "4", "-Q", "shop.mail", "-n", "mail@%h"),
+    ]
     shop = children.start(
         "shop", "-m", "uvicorn", "examples.shop.web:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"
     )
-    worker.wait_for_log(r"(ready\.)")
+    for worker in workers:
+        worker.wait_for_log(r"(ready\.)")
     return shop.wait_for_log(r"running on (http://[\d.:]+)")
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from uuid import UUID
 
-from events_core import EventSystem
+from events_core import EventSystem, Limit
 from events_core.catalog import find
 from events_core.ids import delivery_id
 from events_worker.parts import parts_of
@@ -21,12 +22,18 @@ from examples.shop_demo.orders import Accepted
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a handler's deliveries. `retried` counts the runs that failed and were followed by another."""
+    """What became of a handler's deliveries.
+
+    retried: the runs that failed and were followed by another. at_once: how many ran at the same time at most, in
+    all workers. limit: how many may, where that is limited.
+    """
 
     expected: int = 0
     done: int = 0
     retried: int = 0
     dead: int = 0
+    at_once: int = 0
+    limit: int | None = None
 
     @property
     def open(self) -> int:
@@ -43,7 +50,8 @@ class Account:
         self._read_to = 0
         self._declined: set[str] = set()
         self._failed: list[str] = []
-        self._first_starts: dict[str, tuple[float, float]] = {}
+        self._first_starts: dict[str, tuple[str, float, float]] = {}
+        self._spans: dict[str, list[tuple[float, float]]] = {}  # handler -> when each of its runs began and ended
         self.emitted = 0
         self.expected: dict[str, str] = {}  # delivery id -> handler
         self.done: set[str] = set()
@@ -59,16 +67,21 @@ class Account:
 
     def read(self) -> None:
         """Take in what has happened since the last time."""
+        self.read_journal()
+        self.dead = {letter.id for letter in parts_of(self._system).dead_letters.find()} - self.done
+
+    def read_journal(self) -> None:
+        """Take in what handlers have written since the last time."""
         rows = self._journal.execute("SELECT rowid, * FROM runs WHERE rowid > ? ORDER BY rowid", (self._read_to,))
-        for self._read_to, delivery, _handler, emitted_at, started_at, done, follow_ups in rows.fetchall():
-            self._first_starts.setdefault(delivery, (emitted_at, started_at))
+        for self._read_to, delivery, handler, emitted_at, started_at, began, ended, done, follow_ups in rows.fetchall():
+            self._first_starts.setdefault(delivery, (handler, emitted_at, started_at))
+            self._spans.setdefault(handler, []).append((began, ended))
             if not done:
                 self._failed.append(delivery)
                 continue
             self.done.add(delivery)
             for event_type, version, event_id in json.loads(follow_ups):
                 self._promise_follow_up(event_type, version, UUID(event_id))
-        self.dead = {letter.id for letter in parts_of(self._system).dead_letters.find()} - self.done
 
     def _promise_follow_up(self, event_type: str, version: int, event_id: UUID) -> None:
         for spec in self._system.event_map.route(find(event_type, version)):
@@ -85,8 +98,11 @@ class Account:
         for delivery in self._failed:
             if delivery in self.expected:
                 tallies[self.expected[delivery]].retried += 1
-        for tally in tallies.values():
+        for spec in self._system.event_map.handlers:
+            tally = tallies[spec.name]
             tally.retried = max(0, tally.retried - tally.dead)  # a dead delivery's last failure had no successor
+            tally.at_once = _at_once(self._spans.get(spec.name, []))
+            tally.limit = min((limit.max for limit in spec.limits if isinstance(limit, Limit)), default=None)
         return dict(sorted(tallies.items()))
 
     def total(self) -> Tally:
@@ -103,13 +119,32 @@ class Account:
             found.append(f"dead are {sorted(self.dead)}, but should be {sorted(self._declined)}")
         if strangers := self.done - self.expected.keys():
             found.append(f"{len(strangers)} deliveries are done that nobody emitted, such as {min(strangers)}")
-        return found
+        return found + self.over_limit()
+
+    def over_limit(self) -> list[str]:
+        """Handlers of which more ran at once than their limit lets, in words."""
+        return [
+            f"{tally.at_once} of {handler} ran at once, and its limit is {tally.limit}"
+            for handler, tally in self.tallies().items()
+            if tally.limit is not None and tally.at_once > tally.limit
+        ]
 
     def latency(self, percent: float) -> float:
-        """Milliseconds from emit to the first start of the handler that so many percent of deliveries stayed below."""
-        waits = sorted(started - emitted for emitted, started in self._first_starts.values())
+        """Milliseconds from emit to the handler's first start that so many percent of deliveries stayed below.
+
+        Those that may have waited at a limit are left out.
+        """
+        limited = {spec.name for spec in self._system.event_map.handlers if spec.limits}
+        starts = (start for start in self._first_starts.values() if start[0] not in limited)
+        waits = sorted(started - emitted for _, emitted, started in starts)
         return 1000 * waits[min(len(waits) - 1, int(len(waits) * percent / 100))] if waits else 0.0
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
+
+
+def _at_once(spans: list[tuple[float, float]]) -> int:
+    """How many of the spans of time have a moment in common, at most."""
+    changes = sorted([(began, 1) for began, _ in spans] + [(ended, -1) for _, ended in spans])
+    return max(accumulate(change for _, change in changes), default=0)

@@ -64,11 +64,12 @@ class Show:
 def tally_table(account: Account) -> Table:
     """One line for each handler."""
     table = Table("handler")
-    for column in ("deliveries", "done", "retried", "dead", "in flight"):
+    for column in ("deliveries", "done", "retried", "dead", "in flight", "at once\n<= limit"):
         table.add_column(column, justify="right")
     for name, tally in account.tallies().items():
         counts = (tally.expected, tally.done, tally.retried, tally.dead, tally.open)
-        table.add_row(name.rpartition(".")[2], *map(str, counts))
+        at_once = str(tally.at_once) if tally.limit is None else f"{tally.at_once} <= {tally.limit}"
+        table.add_row(name.rpartition(".")[2], *map(str, counts), at_once)
     return table
 
 
@@ -81,7 +82,7 @@ def print_summary(console: Console, account: Account, per_second: float, dead_co
         f"done        {total.done}",
         f"retried     {total.retried}",
         f"dead        {total.dead}",
-        f"emit to handler, first attempt, {per_second:g} orders a second: "
+        f"emit to first attempt, no limit, {per_second:g} orders a second: "
         f"p50 {account.latency(50):.1f} ms, p99 {account.latency(99):.1f} ms",
         "the dead letter, a declined card:",
     ]
