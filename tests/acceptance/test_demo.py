@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import httpx
 import psutil
 import pytest
 
+from events_core import DomainEvent, EventSystem, Limit
 from events_core.embedded import is_running
+from examples.shop.journal import open_journal
+from examples.shop_demo.account import Account
 from tests.support.processes import Process, child_env, start_python
 
 DONE = "demo: 300 emitted, 1498 deliveries: 1497 done, 1 dead, 0 lost"
@@ -42,6 +46,8 @@ def test_every_delivery_is_accounted_for(tmp_path: Path) -> None:
     assert "\x1b" not in demo.log
     assert re.search(r"^retried +30$", demo.log, re.MULTILINE)
     assert re.search(r"p50 [\d.]+ ms, p99 [\d.]+ ms$", demo.log, re.MULTILINE)
+    receipts = next(line for line in lines if "send_receipt" in line)
+    assert receipts.rstrip(" │").endswith(" 2 <= 2"), "as many at once as its limit lets, and no more"
 
     command = next(line.strip() for line in lines if "dead list" in line)
     shown = subprocess.run(
@@ -51,6 +57,41 @@ def test_every_delivery_is_accounted_for(tmp_path: Path) -> None:
     assert letter["handler"] == "examples.shop.handlers.charge"
     assert letter["reason"] == "gave_up"
     assert not is_running(tmp_path / ".demo" / "redis")
+
+
+def test_more_at_once_than_the_limit_is_a_failure(tmp_path: Path) -> None:
+    """The account of three receipts that worked beside one another, as two processes would write it."""
+    journal = tmp_path / "journal.sqlite3"
+    system = EventSystem("demo", broker_url="redis://127.0.0.1:1/0")
+    name = system.bind(Paid, send_receipt, limit=Limit("smtp", 2)).name
+    account = Account(system, journal)
+    connection = open_journal(str(journal))
+    try:
+        for began, ended in ((1.0, 3.0), (2.0, 4.0), (4.0, 5.0)):
+            write_run(connection, name, began, ended)
+        account.read_journal()
+        assert account.tallies()[name].at_once == 2, "one that begins when another ends is not beside it"
+        assert not account.over_limit()
+
+        write_run(connection, name, 2.5, 2.6)
+        account.read_journal()
+        assert account.tallies()[name].at_once == 3
+        assert account.over_limit() == [f"3 of {name} ran at once, and its limit is 2"]
+    finally:
+        connection.close()
+        account.close()
+
+
+class Paid(DomainEvent, event_type="demo.paid"):
+    """Of an order."""
+
+
+def send_receipt(event: Paid) -> None: ...
+
+
+def write_run(connection: sqlite3.Connection, handler: str, began: float, ended: float) -> None:
+    row = (f"delivery-{began}", handler, 0.0, 0.0, began, ended, True, "[]")
+    connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def test_serve_leaves_everything_running_until_ctrl_c(tmp_path: Path) -> None:

@@ -14,23 +14,28 @@ import click
 import pytest
 
 from events_core import DomainEvent, EventMap
+from events_core.admission.turns import GRANT_HEADER
+from events_core.emitter import GROUP_HEADER
 from events_core.envelope import Envelope
 from events_core.publishing.messages import MessageBuilder
 from events_core.publishing.redis import encode
 from events_core.settings import Settings
 from events_worker.cli import main
+from events_worker.cli.listing import ListingGroup
 from events_worker.cli.options import PassThrough
 from events_worker.dead_letters.letter import SHOWN
 from events_worker.outcome import Reason
 from events_worker.run import Run
 from tests.support import markdown
 from tests.support.markdown import code_words, table
-from tests.support.processes import ROOT, start_python
+from tests.support.processes import ROOT, start_python, start_worker
+from tests.support.redis_server import RedisServer
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = markdown.pages()
 SOURCES = [path for package in ("events_core", "events_worker") for path in sorted((ROOT / package).rglob("*.py"))]
+SCRIPTS = sorted((ROOT / "events_core" / "admission").glob("*.lua"))
 
 
 def ids(page: Path) -> str:
@@ -106,6 +111,8 @@ class TestExamples:
 def _check_command(words: list[str]) -> None:
     command: click.Command = main
     while isinstance(command, click.Group):
+        if isinstance(command, ListingGroup) and words[0] not in command.commands:
+            words = ["list", *words]
         command = command.commands[words.pop(0)]
     if not isinstance(command, PassThrough):
         # parsed as typed, and not run
@@ -173,6 +180,52 @@ def _is_said(line: str) -> bool:
     return any(isinstance(n, ast.Constant) and isinstance(n.value, str) and line in n.value for n in nodes)
 
 
+SHOP = """
+from events_core import DomainEvent, EventSystem, Limit, Retry
+
+events = EventSystem("shop")
+
+
+class Ordered(DomainEvent, event_type="shop.ordered"):
+    number: int
+
+
+@events.handler(Ordered, limit=Limit("desk", 1), ordered_by="number")
+def serve(event: Ordered) -> None: ...
+
+
+@events.handler(Ordered, retry=Retry(max_attempts=2, base=0.01))
+def fail(event: Ordered) -> None:
+    raise ValueError
+
+
+if __name__ == "__main__":
+    group = events.emit_group([Ordered(number=number) for number in (1, 1, 2)], max_parallel=2)
+    progress = group.wait(timeout=60.0)
+    assert (progress.done, progress.dead) == (3, 3), progress
+"""
+
+
+class TestProduction:
+    LINES = re.findall(r"^ *(ACL SETUSER shop .*)$", (DOCS / "production.md").read_text(), re.M)
+
+    @pytest.mark.parametrize(("line", "broker"), list(zip(LINES, (False, True), strict=True)), ids=["beside", "broker"])
+    def test_its_access_lists_permit_enough(
+        self, line: str, broker: bool, own_redis_server: RedisServer, tmp_path: Path
+    ) -> None:
+        url = own_redis_server.url()
+        as_shop = f"redis://shop:PASSWORD@127.0.0.1:{own_redis_server.port}/0"
+        with own_redis_server.client() as client:
+            client.execute_command(*line.split())
+        (tmp_path / "shop.py").write_text(SHOP)
+        env = {"EVENTS_BROKER_URL": as_shop if broker else url, "EVENTS_REDIS_URL": None if broker else as_shop}
+        start_worker("shop", env=env, cwd=tmp_path)
+        ran = start_python("shop.py", env=env, cwd=tmp_path)
+        assert ran.wait() == 0, ran.log
+        with own_redis_server.client() as client:
+            assert client.acl_log() == []
+
+
 class TestRunbook:
     @pytest.mark.parametrize(
         "line",
@@ -221,9 +274,10 @@ class TestMessageFormat:
         shown = {code_words(row[0])[0]: row[1] for row in table(self.PAGE, "header")}
         message = _message()
         again = Run.of("1", "h", "q", message.headers, {}, redelivered=False).next_message(attempt=2).message()
-        on_follow_ups = {"events-chain"}
-        assert set(shown) == set(message.headers) | set(again.headers) | on_follow_ups
-        assert {name for name, text in shown.items() if "Only when" not in text} - on_follow_ups == set(message.headers)
+        on_some = {"events-chain", GROUP_HEADER, GRANT_HEADER, "events-copy", "events-in-vain"}
+        assert set(shown) == set(message.headers) | set(again.headers) | on_some
+        assert {name for name, text in shown.items() if "Only when" not in text} - on_some == set(message.headers)
+        assert all("Only on" in shown[name] for name in on_some)
 
     def test_the_form_on_redis(self) -> None:
         stored = json.loads(encode(_message()))
@@ -233,7 +287,14 @@ class TestMessageFormat:
 
     def test_the_keys_of_the_coordination_redis(self) -> None:
         used = {key for path in SOURCES for key in re.findall(r'coordination\.key\(f?"([^"]+)"\)', path.read_text())}
-        assert {code_words(row[0])[0] for row in _table_with(self.PAGE, "dead")} == used
+        used |= {key for path in SCRIPTS for key in re.findall(r"prefix \.\. '([^']+)'", path.read_text())}
+        listed = {_constant(code_words(row[0])[0]) for row in _table_with(self.PAGE, "dead")}
+        assert listed == {_constant(key) for key in used}
+
+
+def _constant(key: str) -> str:
+    """What of a key does not vary."""
+    return key.partition("{")[0]
 
 
 def _message() -> typing.Any:

@@ -7,7 +7,6 @@ import itertools
 import json
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -19,11 +18,13 @@ import redis
 from events_core import Event, EventSystem
 from events_core.celery_app import celery_broker_url
 from events_core.envelope import Envelope
+from events_core.handlers import HandlerSpec
 from events_core.publishing.messages import Message
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.parts import Parts, parts_of
 from tests.apps import recording
 from tests.support import broker_queues, processes
+from tests.support.commands import run_python
 from tests.support.waiting import wait_until
 
 _numbers = itertools.count(1)
@@ -49,9 +50,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.system = EventSystem(self.name, broker_url=self.broker_url, redis_url=self.redis_url, **self.settings)
         for event, spec in self.module.events.event_map.bindings:
-            options = {"queue": spec.queue, "retry": spec.retry, "timeout": spec.timeout, "aliases": spec.aliases}
-            own_name = {} if spec.kind == "task" else {"name": spec.name}
-            self.system.bind(event, spec.target, args=spec.args, **own_name, **options)
+            self.system.bind(event, spec.target, **_options(spec))
         self.emit = self.system.emit
         self.emit_many = self.system.emit_many
         self.records_in = redis.Redis.from_url(self.record_url, decode_responses=True)
@@ -108,16 +107,7 @@ class Rig:
         return ran.stdout
 
     def _run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *args],
-            env=processes.child_env(self.environment()),
-            cwd=processes.ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        return run_python("-m", *args, env=processes.child_env(self.environment()), cwd=processes.ROOT)
 
     def records(self, tag: str, what: str | None = None) -> list[dict[str, Any]]:
         """What handlers recorded under that tag, in order."""
@@ -192,6 +182,25 @@ class Rig:
     def close(self) -> None:
         self.kill_workers()
         self.system.close()
+
+
+def _options(spec: HandlerSpec) -> dict[str, Any]:
+    """What the handler was bound with."""
+    common = {"queue": spec.queue, "args": spec.args}
+    if spec.kind == "task":
+        return common
+    return common | {
+        "name": spec.name,
+        "retry": spec.retry,
+        "timeout": spec.timeout,
+        "aliases": spec.aliases,
+        "limit": spec.limits,
+        "breaker": spec.breaker,
+        "ordered_by": spec.ordered_by,
+        "on_dead": spec.on_dead,
+        "fallback": spec.fallback and spec.fallback.target,
+        "fallback_on": spec.fallback_on,
+    }
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ def shop(tmp_path: Path) -> Shop:
     return Shop.at(tmp_path, "redis://127.0.0.1:1/0")
 
 
+@pytest.mark.new_processes  # `events worker` as people run it, which has to import for itself all that it needs
 def test_options_of_celery_pass_through_as_they_stand(tmp_path: Path, redis_url: str) -> None:
     shop = Shop.at(tmp_path, redis_url)
     # -Pthreads holds an h and -Qmail an l: neither is ours

@@ -13,13 +13,13 @@ import pytest
 from events_core import DomainEvent, EventSystem
 from events_core.envelope import Envelope
 from events_core.publishing.connect import counts_deliveries
+from events_core.publishing.stored import StoredMessage
 from events_worker.execution import Execution
 from events_worker.ledger import Begun, Claimed
 from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
 from events_worker.parts import Parts, parts_of
 from events_worker.run import Run
 from events_worker.running import Runner
-from events_worker.stored import StoredMessage
 
 
 class Counted(DomainEvent, event_type="counted.happened"):

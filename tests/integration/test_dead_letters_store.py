@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 import redis
 
-from events_worker.coordination import Coordination
+from events_core.coordination import Coordination
+from events_core.publishing.stored import StoredMessage
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.ledger import Ledger
 from events_worker.outcome import Dead
 from events_worker.schedule import Schedule
-from events_worker.stored import StoredMessage
 
 DAY = 86400.0
 RETENTION = 30 * DAY

@@ -58,6 +58,7 @@ class TestAccess:
         assert dashboard.status("/", password="left-over") == 401
         assert dashboard.status("/") == 200
 
+    @pytest.mark.new_processes  # a fork's line in the process list is that of its server
     def test_it_listens_on_loopback_and_the_process_list_has_no_password(self, shop: Shop) -> None:
         dashboard = start_dashboard(shop)
         process = Path(f"/proc/{dashboard.process.pid}")

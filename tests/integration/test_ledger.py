@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 import redis
 
-from events_worker.coordination import Coordination
-from events_worker.ledger import LEASE, Begun, Claimed, Ledger
+from events_core.coordination import Coordination
+from events_worker.ledger import LEASE, Begun, Claimed, Ended, Ledger
 
 
 @pytest.fixture
@@ -67,5 +67,5 @@ def test_only_the_owner_withdraws_and_only_once(ledger: Ledger, client: redis.Re
 def test_a_settled_run_is_not_begun_again_by_its_owner(ledger: Ledger, task_id: str) -> None:
     ledger.begin_alone(task_id, 1, "a")
     assert ledger.settle(task_id, 1)
-    assert ledger.begin_alone(task_id, 1, "a") is None
+    assert ledger.begin_alone(task_id, 1, "a") == Ended("done")
     assert ledger.begin_alone(task_id, 2, "a") == Begun(1)

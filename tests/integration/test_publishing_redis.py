@@ -16,8 +16,8 @@ import redis
 from celery import Celery
 
 from events_core import DomainEvent, EmitError, EventSystem
+from events_core.coordination import connect
 from events_worker.checks.servers import check_servers
-from events_worker.coordination import connect
 from tests.support.broker_queues import envelopes, queue_key, stock, take_all
 from tests.support.missing import missing
 from tests.support.ports import free_port
@@ -203,10 +203,11 @@ class TestCost:
         "transport, expected", [("streams", {"eval": 2, "xadd": 600 + 1}), ("stock", {"lpush": 3})], ids=str
     )
     def test_one_command_for_each_queue(
-        self, redis_url: str, system_name: str, client: redis.Redis, transport: str, expected: dict[str, int]
+        self, own_redis_server: RedisServer, system_name: str, transport: str, expected: dict[str, int]
     ) -> None:
         """Item 4: all deliveries of a call go in one batch, on a connection that is kept."""
-        events = make(system_name, redis_url, redis_transport=transport)
+        client = own_redis_server.client()  # nobody else's commands are counted
+        events = make(system_name, own_redis_server.url(), redis_transport=transport)
         events.emit(First())
         client.config_resetstat()
         events.emit_many([First() for _ in range(300)] + [Second() for _ in range(300)])

@@ -14,6 +14,10 @@ from tests.apps.harness import Rig, rig
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
+# A worker of each pool that has begun as a user's does: the others here are forks of a server, which imports first
+# and would not see a pool that fails when imports, threads or its own forks come in another order.
+pytestmark = pytest.mark.new_processes
+
 
 @dataclass
 class Under:

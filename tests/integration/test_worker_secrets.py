@@ -55,17 +55,16 @@ class _listening:
         self._stop = threading.Event()
 
     def __enter__(self) -> None:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._listen, args=(ready,), daemon=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        # On Redis kombu subscribes when it reads for the first time: what was sent before that is nowhere.
+        wait_until(lambda: self._heard, what="a heartbeat of the worker")
 
-    def _listen(self, ready: threading.Event) -> None:
+    def _listen(self) -> None:
         app = self._made.system.celery
         with app.connection_for_read() as connection:
             receiver = app.events.Receiver(connection, handlers={"*": self._heard.append})
             with receiver.consumer_context(wakeup=False) as (draining, _channel, _consumers):
-                ready.set()
                 while not self._stop.is_set():
                     try:
                         draining.drain_events(timeout=0.1)

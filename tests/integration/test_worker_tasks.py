@@ -17,6 +17,9 @@ from tests.support.processes import Process
 
 HERE = "tests.apps.basics"
 
+# The command `celery` as users start it: that it finds us, which imports events_core, is what is tested.
+pytestmark = pytest.mark.new_processes
+
 
 @pytest.fixture(scope="module")
 def system(redis_server: Any, rabbitmq_server: Any) -> Iterator[Rig]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import processes, servers
+from tests.support import forking, processes, servers
 
 _numbers = itertools.count(1)
 
+INTEGRATION = processes.ROOT / "tests" / "integration"
 NEEDS = {"redis": ("redis_server", "own_redis_server"), "rabbitmq": ("rabbitmq_server", "own_rabbitmq_server")}
 
 
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, fixtures in NEEDS.items():
             if any(name in getattr(item, "fixturenames", ()) for name in fixtures):
                 item.add_marker(marker)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of any scope
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Commands may be forks in the tests of what they do; the other folders are about how they start and end too."""
+    forking.allowed = INTEGRATION in item.path.parents and item.get_closest_marker("new_processes") is None
 
 
 @pytest.fixture(autouse=True)

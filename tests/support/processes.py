@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support import forking
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -40,15 +41,11 @@ class Process:
             cwd: its working directory.
         """
         self.name, self.log_path = name, log
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                [str(part) for part in args],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=dict(env),
-                cwd=cwd,
-                start_new_session=True,
+        command = [str(part) for part in args]
+        with log.open("ab") as output, open(os.devnull) as nothing:
+            streams = [nothing.fileno(), output.fileno(), output.fileno()]
+            self._popen = forking.fork(command, env, cwd, streams, USUAL) or subprocess.Popen(
+                command, stdin=nothing, stdout=output, stderr=output, env=env, cwd=cwd, start_new_session=True
             )
         _started.append(self)
 
@@ -99,7 +96,7 @@ class Process:
     def terminate(self, timeout: float = 30.0) -> int:
         """SIGTERM to the process itself, as a supervisor does, and waits for its end."""
         if self.alive:
-            self._popen.terminate()
+            self._popen.send_signal(signal.SIGTERM)
         return self.wait(timeout)
 
     def signal(self, number: signal.Signals) -> None:
@@ -129,6 +126,10 @@ def child_env(env: Mapping[str, str | None] | None = None) -> dict[str, str]:
     whole["PYTHONUNBUFFERED"] = "1"
     whole |= env or {}
     return {key: value for key, value in whole.items() if value is not None}
+
+
+#: What children have in common, taken before a test changes a variable.
+USUAL = child_env()
 
 
 def start(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import run_python
 from tests.support.processes import Process, child_env, start_python, start_worker
 
 #: What no dashboard and no list may show.
@@ -88,16 +89,7 @@ class Shop:
     ) -> subprocess.CompletedProcess[str]:
         """Runs `events ARGS` to its end. said: what is typed into it."""
         whole = child_env({**self.env, **(env or {})})
-        return subprocess.run(
-            [sys.executable, "-m", "events_worker.cli", *args],
-            env=whole,
-            cwd=self.folder,
-            input=said or "",
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_python("-m", "events_worker.cli", *args, env=whole, cwd=self.folder, said=said or "", timeout=120)
 
     def json(self, *args: str, **env: str) -> Any:
         """What `events ARGS --json` printed; it must have succeeded."""

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome, Settled
+from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome, Parked, Settled
 
-ALL = [Done(), Delayed(1.0, 2, "ValueError"), Held(1.0, "unknown"), Busy(1.0), Settled(), Dead("exhausted")]
+ALL = [Done(), Delayed(1.0, 2, "ValueError"), Held(1.0, "unknown"), Busy(1.0), Parked(), Settled(), Dead("exhausted")]
 
 
 def test_every_outcome_is_listed_here() -> None:

@@ -44,6 +44,7 @@ STREAMS = tuple(f"{BROKER}{name}.py" for name in ("channel", "delivering", "poll
 BOTH = (*STREAMS, STOCK)
 TASKS = "events_worker/tasks/__init__.py"
 REQUESTS = "events_worker/tasks/requests.py"
+TELLING = "events_worker/tasks/telling.py"
 INTAKE = "events_worker/intake.py"
 
 PRIVATE = [
@@ -171,6 +172,18 @@ PRIVATE = [
         ("can_read", "(timeout)", "a connection that Redis has closed is taken for a good one"),
     ),
     *of(
+        "redis:Connection",
+        "events_core/admission/wire.py",
+        ("can_read", "(timeout)", "a connection that Redis has closed is taken for a good one"),
+        ("send_packed_command", "(command, check_health)", "no limited delivery is admitted"),
+        ("read_response", "", "no limited delivery is admitted"),
+    ),
+    *of(
+        "redis:ConnectionPool",
+        "events_core/admission/wire.py",
+        ("make_connection", "()", "no limited delivery is admitted"),
+    ),
+    *of(
         "redis:ConnectionPool",
         "events_core/publishing/redis.py",
         ("make_connection", "()", "URL and TLS options do not become a connection"),
@@ -284,6 +297,31 @@ PRIVATE = [
         ("_announce_revoked", "(reason, terminated, signum, expired)", "a revoked delivery is lost"),
         ("acknowledge", "()", "a revoked delivery is acknowledged before its dead letter is stored"),
         ("time_start", "", "a delivery revoked before it ran counts as started"),
+    ),
+    *of("celery.app", TELLING, ("trace", "", "as its ExceptionInfo")),
+    *of(
+        "celery.app.trace",
+        TELLING,
+        ("ExceptionInfo", "(exc_info, internal)", "a retried or dead delivery costs 0.6 ms more, for a traceback"),
+    ),
+    *of(
+        "billiard.einfo",
+        TELLING,
+        ("ExceptionInfo", "(exc_info, internal)", "as celery.app.trace's"),
+        (
+            "ExceptionWithTraceback",
+            "(exc, tb)",
+            "receivers of task_failure and task_retry miss it around the exception",
+        ),
+    ),
+    *of(
+        "billiard.einfo:ExceptionInfo",
+        TELLING,
+        ("type", "", "Celery fails at a retry or a dead letter of ours, and reports an error of its own"),
+        ("exception", "", "Celery's events do not say why a delivery is retried or dead"),
+        ("tb", "", "as type"),
+        ("traceback", "", "as type"),
+        ("internal", "", "as type"),
     ),
     *of(
         "celery.loaders.base:BaseLoader",

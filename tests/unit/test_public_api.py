@@ -19,6 +19,7 @@ from tests.support.processes import child_env
 
 PROMISED = [
     "BindError",
+    "Breaker",
     "BrokerNotConfigured",
     "ConfigurationError",
     "Delivery",
@@ -32,8 +33,12 @@ PROMISED = [
     "EventSystem",
     "EventsError",
     "GiveUp",
+    "Group",
+    "GroupCompleted",
     "IntegrationEvent",
+    "Limit",
     "NotificationEvent",
+    "Rate",
     "Retry",
     "RetryLater",
 ]

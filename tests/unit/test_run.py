@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from events_core.publishing.stored import kept_headers
 from events_worker.run import Run
-from events_worker.stored import kept_headers
 
 
 def run(**headers: Any) -> Run:

@@ -10,9 +10,9 @@ import pytest
 from celery import Celery
 
 from events_core import ConfigurationError, EventSystem
+from events_core.coordination import coordination_url
 from events_core.publishing.connect import redis_url
 from events_core.settings import app_path, broker_kind, load_settings, require_broker, without_password
-from events_worker.coordination import coordination_url
 
 
 @pytest.fixture(autouse=True)
