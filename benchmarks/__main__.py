@@ -40,9 +40,17 @@ TRANSPORT = {
     "transport-latency": "latency:on_redis",
     "transport-memory": "transport_memory",
 }
-NAMES = GENERAL | TRANSPORT
+#: Those of limits and groups, likewise; only run when named.
+LIMITS = {
+    "limits": "limits",
+    "limits-cost": "limits_cost",
+    "limits-parked": "limits_parked",
+    "limits-groups": "limits_groups",
+    "limits-fairness": "limits:fairness",
+}
+NAMES = GENERAL | TRANSPORT | LIMITS
 #: Heading in docs/benchmarks.md -> whose results are recorded there.
-SECTIONS = {"Results": GENERAL, "Results of the Redis Streams transport": TRANSPORT}
+SECTIONS = {"Results": GENERAL, "Results of the Redis Streams transport": TRANSPORT, "Results of limits": LIMITS}
 
 
 def main() -> int:

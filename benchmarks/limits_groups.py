@@ -1,0 +1,78 @@
+"""limits-groups: a group beside the same events without one, and the memory of the process that emits it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from functools import partial
+
+from benchmarks.apps.limited import MEMBER, Member
+from benchmarks.crew import spread
+from benchmarks.fleet import Fleet
+from benchmarks.rounds import alternate
+from benchmarks.sides import Pool
+from benchmarks.stage import Broker, Stage
+from benchmarks.table import Report, Row, Target
+from tests.support import processes
+
+POOL = Pool("threads", 8, 4)
+WORKERS = 2
+PARALLEL = 50
+NUMBER = 10_000
+ROUNDS = 3
+#: Of the group whose emitting process is measured.
+EMITTED = 100_000
+
+
+def run(stage: Stage) -> Report:
+    """Handlers of 10 ms on two workers."""
+    number = stage.effort.times(NUMBER)
+    with Fleet(stage.redis(), POOL, WORKERS) as fleet:
+        measures = [partial(_burst, fleet, number, grouped) for grouped in (True, False)]
+        mine, theirs = (list(zip(*runs, strict=True)) for runs in alternate(stage.effort.rounds(ROUNDS), measures))
+    emitted = stage.effort.times(EMITTED)
+    small, _ = _emitter(stage.redis(), 1000)
+    memory, seconds = _emitter(stage.redis(), emitted)
+    after = "after the last was emitted"
+    return Report(
+        f"limits-groups: {number:,} async handlers of {MEMBER * 1000:.0f} ms, {PARALLEL} at once, {WORKERS} x {POOL}",
+        [
+            Row(f"rate {after}", "/s", mine[0], theirs[0], "emit_many", target=Target("≥", 0.9)),
+            Row("rate from the first emit to the last end", "/s", mine[1], theirs[1], "emit_many"),
+            Row(
+                f"peak memory of emitting {emitted:,}",
+                "MB",
+                [memory],
+                [small],
+                "1,000",
+                target=Target("≤", 150, "ours"),
+            ),
+            Row(f"emitting {emitted:,}", "/s", [emitted / seconds]),
+        ],
+        ["The last two in a process of its own, without workers; the events come from a generator."],
+    )
+
+
+def _burst(fleet: Fleet, number: int, grouped: bool) -> tuple[float, float]:
+    """Handlers that end in a second: from the last emit on, and from the first."""
+    events = (Member(number=n) for n in range(number))
+    first, begin = fleet.count, time.monotonic_ns()
+    if grouped:
+        fleet.system.emit_group(events, max_parallel=PARALLEL)
+    else:
+        fleet.system.emit_many(events)
+    emitted = time.monotonic_ns()
+    ends = [at for _, at in fleet.collect(first, number)]
+    late = [at for at in ends if at > emitted]
+    steady = [at for at in late if at <= spread([float(at) for at in late], 0.95)]
+    return (len(steady) - 1) / (steady[-1] - steady[0]) * 1e9, number / (ends[-1] - begin) * 1e9
+
+
+def _emitter(broker: Broker, number: int) -> tuple[float, float]:
+    """Peak MB, and seconds."""
+    command = [sys.executable, "-m", "benchmarks.apps.group_emitter", str(number)]
+    env = processes.child_env(broker.env)
+    ran = subprocess.run(command, env=env, cwd=processes.ROOT, capture_output=True, text=True, check=True, timeout=600)
+    seconds, memory = map(float, ran.stdout.split())
+    return memory, seconds
