@@ -150,9 +150,15 @@ def test_a_requeued_message_comes_before_those_behind_it(broker: Broker) -> None
         send(connection, queue, *range(4))
         inbox = Inbox(connection, queue, prefetch=1)
         inbox.wait(1)
-        inbox.messages[0].requeue()
-        inbox.wait(2)
-        assert inbox.payloads == [0, 0]
+        first = inbox.messages[0]
+        if broker.kind == "rabbitmq":  # there the place it frees may be filled before it is back in its own
+            inbox.consumer.cancel()
+            first.requeue()
+            inbox = Inbox(connection, queue, prefetch=1)
+            assert inbox.wait(1) == [0]
+        else:
+            first.requeue()
+            assert inbox.wait(2) == [0, 0]
 
 
 @promised("counts_deliveries")
