@@ -11,7 +11,7 @@ settles, it was innocent. So nothing that merely ran beside a culprit is ever co
                                                             └─fork─> the run: executes, settles, answers
 
 The warden tells the worker how the run's process ended. If the worker dies first, the warden ends the run and takes
-its start back in the ledger: it was not the run's doing.
+its start back in the ledger: it was not the run's doing, unless the run had just ended by itself.
 """
 
 from events_worker.isolation.client import Isolation

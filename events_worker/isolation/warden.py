@@ -57,10 +57,14 @@ def _report(connection: socket.socket, status: int) -> None:
 
 
 def _withdraw(system: EventSystem, run: Run, child: int, owner: str) -> None:
-    """The worker is gone, or will wait no longer: end the run; its start does not count unless it has settled."""
+    """The worker is gone, or will wait no longer: end the run; its start does not count unless it has settled.
+
+    Or unless it has just ended by itself: then it may well be what ended the worker before.
+    """
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    parts_of(system).ledger.withdraw(run.task_id, run.number, owner)
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
+        parts_of(system).ledger.withdraw(run.task_id, run.number, owner)
 
 
 def _run(system: EventSystem, run: Run, connection: socket.socket) -> NoReturn:
