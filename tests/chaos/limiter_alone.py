@@ -75,7 +75,11 @@ class Alone:
 
     def done(self) -> set[int]:
         """What was done."""
-        return {int(line.split()[1]) for line in self.log.read_text().splitlines() if line.startswith("end")}
+        return {int(line.split()[1]) for line in self._lines() if line.startswith("end")}
+
+    def _lines(self) -> list[str]:
+        """Those that are whole: one that crosses a page is seen in two parts."""
+        return self.log.read_text().split("\n")[:-1]
 
     def spans(self) -> dict[str, list[tuple[int, int]]]:
         """Of each gate: from when to when it had each of its holders. One that was killed was one until then."""
@@ -87,7 +91,7 @@ class Alone:
             for gate in _gates(member):
                 found.setdefault(gate, []).append((begin, at))
 
-        for what, member, number, at in map(str.split, self.log.read_text().splitlines()):
+        for what, member, number, at in map(str.split, self._lines()):
             if what == "begin":
                 begun[int(number)] = member, int(at)
             else:

@@ -60,6 +60,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self.log.touch()
         self._file = self.log.open()
+        self._rest = ""
         self.system = limited_app.bind(EventSystem(self.name, broker_url=self.url, redis_url=self.url))
         self.client = redis.Redis.from_url(self.url, decode_responses=True)
 
@@ -112,7 +113,9 @@ class Fleet:
 
     def read(self) -> None:
         """Reads what the handlers have noted since the last time."""
-        for line in self._file.readlines():
+        # a line that crosses a page is seen in two parts
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        for line in lines:
             what, run, handler, number, key, worker, _, token, at = line.split()
             if what == "begin":
                 self._noted[run] = Run(handler, int(number), key, worker, int(token), int(at), FOREVER, "running")
