@@ -51,6 +51,8 @@ class Gatekeeper:
         self._insist: Callable[[Callable[[], Any]], Any] = insist
         self._leases = Leases(turns.admission)
         self._emptied = EmptiedWatch()
+        #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
+        self.others_wait: Callable[[], bool] = lambda: False
         self._crowded = Crowded()
 
     def admit(self, run: Run) -> Outcome | None:
@@ -167,7 +169,7 @@ class Gatekeeper:
         failed = run.failed if asked else 0
         operation = ["release", run.member, _number(run), run.token, run.gates, _result(outcome), failed]
         if run.granted and isinstance(outcome, Done):  # should it get lost, what is parked here is run again
-            self._leases.release_soon(operation, at_once=True)
+            self._leases.release_soon(operation, at_once=not self.others_wait())  # one of those takes it along
         elif run.granted or run.recorded or isinstance(outcome, Busy):
             # Redis must hear it before the message is acknowledged: what was settled would be run once more, and an
             # order be kept for ever

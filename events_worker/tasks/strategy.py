@@ -34,7 +34,11 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
     handle = default_strategy(task, app, consumer, **options)
     solo = isinstance(consumer.pool, SoloPool)
     # Only where the pool asks for the gates in this process does anybody know here that they are crowded.
-    parking = parts_of(task.system).parking if isinstance(consumer.pool, ThreadPool) else None
+    parking = None
+    if isinstance(consumer.pool, ThreadPool):
+        parts = parts_of(task.system)
+        parking = parts.parking
+        parts.gatekeeper.others_wait = _others_wait
     connection_errors = (*consumer.connection_errors, *consumer.channel_errors)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
@@ -62,6 +66,11 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
             raise InvalidTaskError(f"Celery cannot read its headers: {type(error).__name__}") from error
 
     return on_message
+
+
+def _others_wait() -> bool:
+    """Whether this process has taken more tasks than it runs."""
+    return len(state.reserved_requests) > len(state.active_requests)
 
 
 def _arrival(task: Task, consumer: Any, message: Any, ack: Any, run: Callable[[], Any]) -> Arrival:

@@ -265,6 +265,7 @@ PRIVATE = [
         STRATEGY,
         ("requests", "", "a cut connection starts a handler beside the one that still runs"),
         ("active_requests", "", "as requests"),
+        ("reserved_requests", "", "a place is given back too soon, or 3 ms late"),
     ),
     *of(
         "celery.worker.state",
