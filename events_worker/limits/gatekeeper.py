@@ -14,6 +14,7 @@ from events_core.coordination import Coordination
 from events_core.envelope import Envelope
 from events_core.event_map import EventMap
 from events_core.gate_definitions import definitions
+from events_core.handlers import HandlerSpec
 from events_core.ids import delivery_id
 from events_worker import outcome as outcomes
 from events_worker.limits.crowded import Crowded
@@ -71,7 +72,7 @@ class Gatekeeper:
         run.gates = run.gates or [f"pause:{spec.name}|"]
         run.member = self._member(run) or run.task_id
         token = grant if isinstance(grant, int) else 0
-        instead = spec.fallback is not None and spec.fallback_on != "exhausted"
+        instead = _runs_instead(spec)
         at_once = token == 0 and not instead and self._crowded.any(run.gates)
         ask = self._park if at_once else self._acquire
         answer = self._insist(lambda: ask(run, token))
@@ -114,7 +115,9 @@ class Gatekeeper:
             run.spec = self._map.find(run.task)
             run.envelope = Envelope.parse(run.payload)
             run.event = run.envelope.event()
-            return run.spec is not None and self._find_gates(run) and self._crowded.any(run.gates)
+            if run.spec is None or _runs_instead(run.spec):  # an open breaker does not make that one wait
+                return False
+            return self._find_gates(run) and self._crowded.any(run.gates)
         except Exception:  # whatever it is: who runs it will tell
             return False
 
@@ -215,6 +218,11 @@ class Gatekeeper:
         members = [delivery_id(UUID(event_id), handler) for event_id, handler in gone]
         if members:
             self._admission.call_many([["let_go", member] for member in members])
+
+
+def _runs_instead(spec: HandlerSpec) -> bool:
+    """Whether its fallback runs while the breaker is open."""
+    return spec.fallback is not None and spec.fallback_on != "exhausted"
 
 
 def _number(run: Run) -> int:

@@ -74,8 +74,9 @@ class Parking:
         except Exception:  # the thread must not end; in the pool it will be seen for each what is wrong
             logger.exception("%d deliveries could not be parked", len(arrivals))
             parked = [False] * len(arrivals)
+        logger.debug("%d of %d deliveries were parked before the pool had them", sum(parked), len(parked))
         for arrival, is_parked in zip(arrivals, parked, strict=True):
             try:
                 (arrival.parked if is_parked else arrival.go_on)()
-            except Exception:  # it stays unacknowledged, and comes back
-                logger.exception("%s could not be acknowledged", arrival.run.task_id)
+            except Exception:  # at the worst it stays unacknowledged, and comes back
+                logger.exception("%s, %s", arrival.run.task_id, "which is parked" if is_parked else "which is to run")
