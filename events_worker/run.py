@@ -76,6 +76,13 @@ class Run:
             in_vain=_number(headers, "x-delivery-count", 0) + _number(headers, "events-in-vain", 0),
         )
 
+    def take_over(self, admitted: Run) -> None:
+        """What admission gave this run when it was asked for it before."""
+        self.member, self.gates, self.token = admitted.member, admitted.gates, admitted.token
+        self.lease, self.lease_ms = admitted.lease, admitted.lease_ms
+        self.granted, self.recorded = admitted.granted, admitted.recorded
+        self.redelivered, self.in_vain = admitted.redelivered, admitted.in_vain
+
     @property
     def ordinary(self) -> bool:
         """A first run of a message that was delivered once: nothing is asked and nothing is stored about it."""

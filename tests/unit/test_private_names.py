@@ -44,6 +44,7 @@ STREAMS = tuple(f"{BROKER}{name}.py" for name in ("channel", "delivering", "poll
 BOTH = (*STREAMS, STOCK)
 TASKS = "events_worker/tasks/__init__.py"
 STRATEGY = "events_worker/tasks/strategy.py"
+HOST = "events_worker/tasks/pool_host.py"
 REQUESTS = "events_worker/tasks/requests.py"
 TELLING = "events_worker/tasks/telling.py"
 INTAKE = "events_worker/intake.py"
@@ -248,6 +249,16 @@ PRIVATE = [
         ("ack_log_error", "(logger, errors, multiple)", "under -P solo each acknowledgement waits for 100 ms"),
         ("reject_log_error", "(logger, errors, requeue)", "under -P solo each rejection waits for 100 ms"),
     ),
+    *of(
+        "celery.worker.consumer:Consumer",
+        HOST,
+        ("call_soon", "(p, *args, **kwargs)", "what a process takes over is run by a thread that must not do so"),
+        ("on_invalid_task", "(body, message, exc)", "one of them that Celery cannot read ends the worker"),
+        ("pool", "", "a process takes over more than it can run"),
+        ("initial_prefetch_count", "", "as pool"),
+        ("task_consumer", "", "a process runs deliveries of queues that it was told not to take"),
+    ),
+    *of("kombu.messaging:Consumer", HOST, ("consuming_from", "(queue)", "as task_consumer")),
     *of("celery.concurrency.solo", STRATEGY, ("TaskPool", "", "as ack_log_error")),
     *of("celery.concurrency.thread", STRATEGY, ("TaskPool", "", "a burst for a limited handler takes all slots first")),
     *of(

@@ -1,0 +1,59 @@
+"""Runs deliveries in this process's threads pool that come from no broker: those that it has been handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import kombu
+from celery.exceptions import InvalidTaskError
+
+from events_core.publishing.messages import Message
+
+#: What runs a message as Celery does: with the message, and what acknowledges and what rejects it.
+Start = Callable[[Any, Callable[..., None], Callable[..., None]], Any]
+
+
+class PoolHost:
+    """The pool of one Celery consumer. See `events_worker.limits.hand_over.Host`."""
+
+    def __init__(self, consumer: Any) -> None:
+        self.consumer = consumer
+        self._starts: dict[str, Start] = {}
+
+    def add(self, handler: str, start: Start) -> None:
+        """It runs that handler."""
+        self._starts[handler] = start
+
+    @property
+    def places(self) -> int:
+        """As many as it fetches from the broker in advance."""
+        return int(self.consumer.initial_prefetch_count or self.consumer.pool.limit)
+
+    def runs(self, handler: str, queue: str) -> bool:
+        """See `Host.runs`."""
+        tasks = self.consumer.task_consumer
+        return handler in self._starts and tasks is not None and tasks.consuming_from(queue)
+
+    def run(self, message: Message) -> None:
+        """See `Host.run`."""
+        delivery = message.delivery
+        received = kombu.Message(
+            body=message.body,
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=message.headers,
+            properties={"correlation_id": delivery.task_id, "reply_to": ""},
+            delivery_info={"exchange": "", "routing_key": delivery.queue, "redelivered": False},
+        )
+        self.consumer.call_soon(self._start, delivery.handler, received)
+
+    def _start(self, handler: str, received: Any) -> None:
+        try:
+            self._starts[handler](received, _nothing, _nothing)
+        except InvalidTaskError as error:
+            self.consumer.on_invalid_task(None, received, error)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """There is no broker that waits for it: what is not settled comes back when its lease ends."""
