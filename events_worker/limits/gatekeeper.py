@@ -151,9 +151,9 @@ class Gatekeeper:
 
     def _is_blocked(self, run: Run) -> bool:
         """Whether it probably is."""
-        if (
-            not self._read(run) or run.spec is None or _runs_instead(run.spec)
-        ):  # an open breaker does not make that wait
+        if not self._read(run):
+            return False
+        if run.spec is None or _runs_instead(run.spec):  # an open breaker does not make that one wait
             return False
         return self._crowded.any(run.gates)
 
@@ -174,7 +174,7 @@ class Gatekeeper:
         for run in left:
             self.abandon(run)
         try:
-            self._admission.call_many([["evict", run.member, run.gates[0]] for run in left])
+            self._admission.call_many([["evict", run.member, gate] for run in left for gate in run.gates])
         except redis.RedisError:
             pass  # their leases end
         self._leases.flush()

@@ -25,8 +25,8 @@ class Host(Protocol):
     """The pool of this process."""
 
     @property
-    def places(self) -> int:
-        """How many runs may wait here, already admitted, for a slot."""
+    def room(self) -> int:
+        """How many more deliveries it may have."""
         ...
 
     def runs(self, handler: str, queue: str) -> bool:
@@ -62,21 +62,16 @@ class HandOver:
         """Take over what this pool runs. None: nothing any more."""
         self.host = host
 
-    @property
-    def room(self) -> int:
-        """How many more it takes."""
-        host = self.host
-        return 0 if host is None else max(host.places - len(self._ready), 0)
-
     def wanted(self) -> bool:
         """Whether it takes any."""
-        return self.room > 0
+        return self.host is not None and self.host.room > 0
 
     def take(self, granted: Sequence[Granted]) -> list[Granted]:
         """Run what can be run here; gives what cannot."""
-        host, room = self.host, self.room
-        if host is None or not room:
+        host = self.host
+        if host is None:
             return [*granted]
+        room = host.room
         mine: list[Granted] = []
         left: list[Granted] = []
         for grant, message in granted:

@@ -7,8 +7,9 @@ from typing import Any
 
 import kombu
 from celery.exceptions import InvalidTaskError
+from celery.worker import state
 
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Delivery, Message
 
 #: What runs a message as Celery does: with the message, and what acknowledges and what rejects it.
 Start = Callable[[Any, Callable[..., None], Callable[..., None]], Any]
@@ -20,15 +21,17 @@ class PoolHost:
     def __init__(self, consumer: Any) -> None:
         self.consumer = consumer
         self._starts: dict[str, Start] = {}
+        self._coming: set[str] = set()  # given to the event loop, which has not come to them yet
 
     def add(self, handler: str, start: Start) -> None:
         """It runs that handler."""
         self._starts[handler] = start
 
     @property
-    def places(self) -> int:
-        """As many as it fetches from the broker in advance."""
-        return int(self.consumer.initial_prefetch_count or self.consumer.pool.limit)
+    def room(self) -> int:
+        """As many as it fetches from the broker in advance, all together: others may have a free slot."""
+        most = self.consumer.initial_prefetch_count or self.consumer.pool.limit
+        return int(most) - len(state.reserved_requests) - len(self._coming)
 
     def runs(self, handler: str, queue: str) -> bool:
         """See `Host.runs`."""
@@ -46,11 +49,13 @@ class PoolHost:
             properties={"correlation_id": delivery.task_id, "reply_to": ""},
             delivery_info={"exchange": "", "routing_key": delivery.queue, "redelivered": False},
         )
-        self.consumer.call_soon(self._start, delivery.handler, received)
+        self._coming.add(delivery.task_id)
+        self.consumer.call_soon(self._start, delivery, received)
 
-    def _start(self, handler: str, received: Any) -> None:
+    def _start(self, delivery: Delivery, received: Any) -> None:
+        self._coming.discard(delivery.task_id)
         try:
-            self._starts[handler](received, _nothing, _nothing)
+            self._starts[delivery.handler](received, _nothing, _nothing)
         except InvalidTaskError as error:
             self.consumer.on_invalid_task(None, received, error)
 

@@ -258,6 +258,8 @@ PRIVATE = [
         ("initial_prefetch_count", "", "as pool"),
         ("task_consumer", "", "a process runs deliveries of queues that it was told not to take"),
     ),
+    *of("celery.worker", HOST, ("state", "", "as pool")),
+    *of("celery.worker.state", HOST, ("reserved_requests", "", "as pool")),
     *of("kombu.messaging:Consumer", HOST, ("consuming_from", "(queue)", "as task_consumer")),
     *of("celery.concurrency.solo", STRATEGY, ("TaskPool", "", "as ack_log_error")),
     *of("celery.concurrency.thread", STRATEGY, ("TaskPool", "", "a burst for a limited handler takes all slots first")),
