@@ -58,7 +58,7 @@ class Gatekeeper:
         #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
         self.others_wait: Callable[[], bool] = lambda: False
         self._crowded = Crowded()
-        self.hand_over = HandOver(self._admit_granted)
+        self.hand_over = HandOver(self._admit_granted, self.abandon)
         turns.left_by_us = self.hand_over.take
         turns.admission.takes = self.hand_over.wanted
 
@@ -252,6 +252,7 @@ class Gatekeeper:
 
     def bury(self, run: Run) -> None:
         """The run will not be: it was revoked, or has expired. What it holds or waits for is given up."""
+        self.hand_over.give_up(run.task_id)
         member = self._member(run)
         if member is not None:
             self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from events_core.admission.turns import GRANT_HEADER, Granted
@@ -33,8 +34,8 @@ class Host(Protocol):
         """Whether this process runs that handler, and takes deliveries from that queue."""
         ...
 
-    def run(self, message: Message) -> None:
-        """Give it to the pool. Called from any thread."""
+    def run(self, message: Message, give_up: Callable[[], None]) -> None:
+        """Give it to the pool. Called from any thread. give_up: is called where that fails."""
         ...
 
 
@@ -45,10 +46,14 @@ class Admit(Protocol):
 
 
 class HandOver:
-    """What one process takes over, of one system."""
+    """What one process takes over, of one system.
 
-    def __init__(self, admit: Admit) -> None:
+    abandon: called for a run that was admitted, and will not begin.
+    """
+
+    def __init__(self, admit: Admit, abandon: Callable[[Run], None]) -> None:
         self._admit = admit
+        self._abandon = abandon
         self._reset()
         call_in_child(self._reset)
 
@@ -83,7 +88,7 @@ class HandOver:
             if may:
                 with self._lock:
                     self._ready[run.task_id] = run
-                host.run(message)
+                host.run(message, partial(self.give_up, run.task_id))
             elif may is None:
                 left.append((grant, message))
         return left
@@ -97,6 +102,13 @@ class HandOver:
             if ready is None or ready.token != run.headers.get(GRANT_HEADER):
                 return None
             return self._ready.pop(run.task_id)
+
+    def give_up(self, task_id: str) -> None:
+        """It will not begin here: its places come back when its lease ends, and it waits again."""
+        with self._lock:
+            run = self._ready.pop(task_id, None)
+        if run is not None:
+            self._abandon(run)
 
     def leave(self) -> list[Run]:
         """The process ends: what has not begun."""

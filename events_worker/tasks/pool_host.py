@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import kombu
-from celery.exceptions import InvalidTaskError
 from celery.worker import state
 
 from events_core.publishing.messages import Delivery, Message
+
+logger = logging.getLogger(__name__)
 
 #: What runs a message as Celery does: with the message, and what acknowledges and what rejects it.
 Start = Callable[[Any, Callable[..., None], Callable[..., None]], Any]
@@ -38,7 +40,7 @@ class PoolHost:
         tasks = self.consumer.task_consumer
         return handler in self._starts and tasks is not None and tasks.consuming_from(queue)
 
-    def run(self, message: Message) -> None:
+    def run(self, message: Message, give_up: Callable[[], None]) -> None:
         """See `Host.run`."""
         delivery = message.delivery
         received = kombu.Message(
@@ -50,14 +52,15 @@ class PoolHost:
             delivery_info={"exchange": "", "routing_key": delivery.queue, "redelivered": False},
         )
         self._coming.add(delivery.task_id)
-        self.consumer.call_soon(self._start, delivery, received)
+        self.consumer.call_soon(self._start, delivery, received, give_up)
 
-    def _start(self, delivery: Delivery, received: Any) -> None:
+    def _start(self, delivery: Delivery, received: Any, give_up: Callable[[], None]) -> None:
         self._coming.discard(delivery.task_id)
         try:
             self._starts[delivery.handler](received, _nothing, _nothing)
-        except InvalidTaskError as error:
-            self.consumer.on_invalid_task(None, received, error)
+        except Exception:  # such as a lost connection, over which events are sent; the consumer opens another one
+            logger.exception("%s, which was to run here, is parked again", delivery.task_id)
+            give_up()
 
 
 def _nothing(*_: object, **__: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,14 +27,19 @@ class Host:
     def runs(self, handler: str, queue: str) -> bool:
         return (handler, queue) == ("mail", "q.granted")
 
-    def run(self, message: Message) -> None:
+    def run(self, message: Message, give_up: Callable[[], None]) -> None:
         self.given.append(message.delivery.task_id)
+        self.give_up = give_up
 
 
 def admit_all(runs: Sequence[Run]) -> list[bool | None]:
     for run in runs:
         run.token = run.headers["events-grant"]
     return [True] * len(runs)
+
+
+def nothing(run: Run) -> None:
+    pass
 
 
 def granted(task_id: str, handler: str = "mail", queue: str = "q.granted", token: int = 7) -> Granted:
@@ -53,7 +58,7 @@ def host() -> Host:
 
 @pytest.fixture
 def hand_over(host: Host) -> HandOver:
-    made = HandOver(admit_all)
+    made = HandOver(admit_all, nothing)
     made.open(host)
     return made
 
@@ -82,7 +87,7 @@ def test_only_what_this_process_runs(other: dict[str, Any], hand_over: HandOver,
 @pytest.mark.parametrize(("may", "left"), [(False, []), (None, ["a"])])
 def test_what_may_not_begin(may: bool | None, left: list[str], host: Host) -> None:
     """It is parked again, and not published; what Redis was not asked for is."""
-    hand_over = HandOver(lambda runs: [may] * len(runs))
+    hand_over = HandOver(lambda runs: [may] * len(runs), nothing)
     hand_over.open(host)
     assert names(hand_over.take([granted("a")])) == left
     assert host.given == []
@@ -110,6 +115,29 @@ def test_the_end(hand_over: HandOver) -> None:
 
 
 def test_without_a_pool_nothing_is_taken() -> None:
-    hand_over = HandOver(admit_all)
+    hand_over = HandOver(admit_all, nothing)
     assert not hand_over.wanted()
     assert names(hand_over.take([granted("a")])) == ["a"]
+
+
+def test_what_the_pool_cannot_take_is_abandoned_once(host: Host) -> None:
+    """Else its lease would be renewed for ever."""
+    abandoned: list[str] = []
+    hand_over = HandOver(admit_all, lambda run: abandoned.append(run.task_id))
+    hand_over.open(host)
+    hand_over.take([granted("a")])
+    host.give_up()
+    host.give_up()
+    assert abandoned == ["a"]
+    assert hand_over.begun(begin("a")) is None
+
+
+def test_a_revoked_one_is_abandoned_but_not_one_that_runs(host: Host) -> None:
+    abandoned: list[str] = []
+    hand_over = HandOver(admit_all, lambda run: abandoned.append(run.task_id))
+    hand_over.open(host)
+    hand_over.take([granted("a"), granted("b")])
+    hand_over.begun(begin("a"))
+    for task_id in "ab":
+        hand_over.give_up(task_id)
+    assert abandoned == ["b"]

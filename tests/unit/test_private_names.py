@@ -253,7 +253,6 @@ PRIVATE = [
         "celery.worker.consumer:Consumer",
         HOST,
         ("call_soon", "(p, *args, **kwargs)", "what a process takes over is run by a thread that must not do so"),
-        ("on_invalid_task", "(body, message, exc)", "one of them that Celery cannot read ends the worker"),
         ("pool", "", "a process takes over more than it can run"),
         ("initial_prefetch_count", "", "as pool"),
         ("task_consumer", "", "a process runs deliveries of queues that it was told not to take"),
