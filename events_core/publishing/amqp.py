@@ -200,14 +200,13 @@ class _Connection:
         return not self._amqp.connected
 
     def close(self) -> None:
-        # Without the closing handshake: it could wait for a broker that does not answer.
-        transport = self._amqp.transport
-        if transport is not None:
-            transport.close()
+        # Without the closing handshake: it could wait for a broker that does not answer. And without asking for its
+        # transport: once RabbitMQ has closed it, py-amqp would connect anew.
+        self._amqp.collect()
 
     def abandon(self) -> None:
         # transport.close() would shut the parent's connection down; closing our descriptor does not
-        transport = self._amqp.transport
+        transport = self._amqp._transport
         if transport is not None and transport.sock is not None:
             sock, transport.sock = transport.sock, None
             os.close(sock.detach())

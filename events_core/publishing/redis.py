@@ -29,8 +29,11 @@ class RedisPublisher:
     def __init__(
         self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "", *, streams: bool = False
     ) -> None:
-        # Retries of redis-py's own would send again what may have arrived, long after the deadline.
-        factory = redis.ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, **(options or {}))
+        # Retries of redis-py's own would send again what may have arrived, long after the deadline. And from redis-py 8
+        # on a pool makes 100 connections in its life, failed ones included: a Redis that is away would stay away.
+        factory = redis.ConnectionPool.from_url(
+            url, retry=Retry(NoBackoff(), 0), protocol=2, max_connections=2**31, **(options or {})
+        )
         self._prefix = key_prefix
         self._command = self._add if streams else self._push
         self._pool: ConnectionPool[_Connection] = ConnectionPool(

@@ -352,6 +352,11 @@ PRIVATE = [
         "events_worker/isolation/nursery.py",
         ("import_default_modules", "()", "a suspect runs without the modules of Celery's `imports` and `include`"),
     ),
+    *of(
+        "amqp:Connection",
+        "events_core/publishing/amqp.py",
+        ("_transport", "", "a forked child keeps its parent's socket, or connects where nobody asked it to"),
+    ),
     # Commands
     *of(
         "celery.bin.celery",
