@@ -113,8 +113,10 @@ class Gatekeeper:
         answers: dict[int, Answer] = {}
         try:
             replies = self._admission.call_many([self._acquiring(run) for run in known]) if known else []
-            answers = {id(run): answer_of(reply) for run, reply in zip(known, replies, strict=True)}
-        except (redis.RedisError, Undeclared) as error:
+            # of a gate that Redis does not know: whoever gets it from the broker tells Redis what the gate is
+            declared = [(run, reply) for run, reply in zip(known, replies, strict=True) if reply[0] != "undeclared"]
+            answers = {id(run): answer_of(reply) for run, reply in declared}
+        except redis.RedisError as error:
             logger.warning("%d deliveries whose turn it is go to the broker: %s", len(known), error)
         admitted: list[bool | None] = []
         for run in runs:
@@ -230,6 +232,7 @@ class Gatekeeper:
 
     def turn_away(self, run: Run, outcome: Outcome) -> None:
         """The run has ended before it was admitted: what was granted to it, or kept for it, is given back."""
+        self.hand_over.give_up(run.task_id)
         if isinstance(outcome, outcomes.Parked | Settled):
             return
         member = self._member(run)
