@@ -158,6 +158,7 @@ def test_three_in_vain_as_a_bystander_is_no_poison(worker: Worker) -> None:
     run, outcome = worker.deliver(5)
     assert outcome == Done()
     assert worker.isolated == [run]
+    assert run.starts == 3
 
 
 def test_what_runs_elsewhere_waits_for_it(worker: Worker) -> None:
