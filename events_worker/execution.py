@@ -160,7 +160,7 @@ class Execution:
         """As the broker counts: each delivery in vain was a start, or a bystander's; the third one happens alone."""
         found = self._settlement.insist(lambda: self._ledger.look(run.task_id, run.number))
         if isinstance(found, Begun):
-            # not each delivery in vain was a start: after two that endangered the process it is begun alone, and counted
+            # a delivery in vain may have been no start: after two in danger, one is begun alone, and counted
             run.starts += min(run.in_vain, max(MAX_STARTS - 1 - run.dangers, 0)) + found.starts
             endangered = run.in_vain + run.dangers
             if found.starts and endangered >= MAX_STARTS:  # it could not be run alone, or not even that helped
