@@ -17,6 +17,9 @@ from events_core.ids import new_event_id
 
 #: Names the wire formats use beside the event's own fields.
 RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_timestamp", "version", "occurred_at"})
+_META = frozenset({"event_id", "occurred_at"})
+#: Class keywords of integration events.
+_KEYWORDS = frozenset({"topic", "partition_key", "entity_key", "entity_version"})
 
 #: Every event class that is alive, by (event_type, version). Weak: a class made in a function may go again.
 defined: WeakValueDictionary[tuple[str, int], type[Event]] = WeakValueDictionary()
@@ -132,16 +135,47 @@ class DomainEvent(Event):
     kind: ClassVar[str] = "domain_event"
 
 
+def _check_names_field(cls: type[Event], keyword: str) -> None:
+    name = getattr(cls, keyword)
+    own = [field for field in cls.model_fields if field not in _META]
+    if name is not None and name not in own:
+        raise EventDefinitionError(
+            f"{cls.__module__}.{cls.__qualname__}: {keyword}={name!r} must name one of its fields "
+            f"({', '.join(own) or 'it has none'})"
+        )
+
+
 class IntegrationEvent(Event):
-    """An event for other services. `topic` names its exchange; default: the system's name."""
+    """An event for other services.
+
+    Class keywords beside those of `Event`: `topic` names its exchange (default: the system's name); `partition_key`
+    names the field by which brokers with partitions keep events together, and in order.
+
+    Raises EventDefinitionError for a keyword that names no field, and for a field that has the name of a keyword.
+    """
 
     topic: ClassVar[str | None] = None
+    partition_key: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        for name, annotation in inspect.get_annotations(cls).items():
+            if name in _KEYWORDS and "ClassVar" not in str(annotation):  # it would have the class's value as default
+                raise EventDefinitionError(
+                    f"{cls.__module__}.{cls.__qualname__}: the field name {name!r} is that of a class keyword; choose "
+                    "another name"
+                )
+        super().__init_subclass__(**keywords)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
-        if "topic" in keywords:
-            cls.topic = keywords["topic"]
+        for keyword in _KEYWORDS & keywords.keys():
+            if not hasattr(cls, keyword):
+                raise EventDefinitionError(f"{cls.__module__}.{cls.__qualname__}: {keyword}= is for an ECSTEvent")
+            setattr(cls, keyword, keywords[keyword])
         super().__pydantic_init_subclass__(**keywords)
+        if cls.topic is not None and (not isinstance(cls.topic, str) or not 1 <= len(cls.topic.encode()) <= 200):
+            raise EventDefinitionError(f"{cls.__module__}.{cls.__qualname__}: topic must be a text of 1 to 200 bytes")
+        _check_names_field(cls, "partition_key")
 
 
 class NotificationEvent(IntegrationEvent):
@@ -151,6 +185,30 @@ class NotificationEvent(IntegrationEvent):
 
 
 class ECSTEvent(IntegrationEvent):
-    """Event-carried state transfer: carries the new state itself."""
+    """Event-carried state transfer: carries the new state of an entity itself.
+
+    Class keywords beside those of `IntegrationEvent`: `entity_key` names the field that tells one entity from another,
+    and is the `partition_key` where no other is given; `entity_version` names an int field that grows by one with each
+    change of the entity::
+
+        class CustomerChanged(ECSTEvent, topic="crm", entity_key="customer_id", entity_version="revision"):
+            customer_id: UUID
+            revision: int
+    """
 
     kind: ClassVar[str] = "ecst_event"
+    entity_key: ClassVar[str | None] = None
+    entity_version: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+        super().__pydantic_init_subclass__(**keywords)
+        _check_names_field(cls, "entity_key")
+        _check_names_field(cls, "entity_version")
+        if cls.entity_version is not None and cls.model_fields[cls.entity_version].annotation is not int:
+            raise EventDefinitionError(
+                f"{cls.__module__}.{cls.__qualname__}: entity_version={cls.entity_version!r} must name an int field, "
+                "by which one tells what is newer"
+            )
+        if "entity_key" in keywords and "partition_key" not in keywords:
+            cls.partition_key = cls.entity_key

@@ -17,7 +17,7 @@ from events_core.errors import InvalidEnvelope, NotAnEvent, UndecodableEvent, Un
 from events_core.events import Event
 from events_core.handlers import HandlerSpec
 from events_core.ids import DerivedIds
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried
 from events_core.scope import HandlingScope, handling
 from events_worker.holding import hold_or_bury
 from events_worker.ledger import Begun, Claimed, Ended, Ledger, Suspect
@@ -28,6 +28,7 @@ from events_worker.retries import MAX_STARTS, after_failure
 from events_worker.run import Run
 from events_worker.running import Runner
 from events_worker.settlement import Settlement
+from events_worker.subscriptions.watermarks import Watermarks
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Emitter(Protocol):
 
     def emit_many(self, events: Iterable[Event], *, now: bool = False) -> Any: ...
 
-    def publish(self, messages: Sequence[Message], timeout: float | None = None) -> None: ...
+    def publish(self, messages: Sequence[Carried], timeout: float | None = None) -> None: ...
 
 
 class Execution:
@@ -48,7 +49,7 @@ class Execution:
 
     find: the handler of a task name. isolate: runs a suspect in a process of its own; gives its outcome, and whether
     that process has settled it; None if there is no such process. counted: the broker counts deliveries in vain.
-    gatekeeper: admits runs that are limited.
+    gatekeeper: admits runs that are limited. watermarks: tell which runs are outdated.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Execution:
         unknown_grace: float,
         counted: bool = False,
         gatekeeper: Gatekeeper | None = None,
+        watermarks: Watermarks | None = None,
     ) -> None:
         self._find = find
         self._emitter = emitter
@@ -75,6 +77,7 @@ class Execution:
         self._unknown_grace = unknown_grace
         self._counted = counted
         self._gatekeeper = gatekeeper
+        self._watermarks = watermarks
         self._odd_returns: set[str] = set()
 
     def execute(self, run: Run) -> Outcome:
@@ -142,6 +145,12 @@ class Execution:
     def _begin(self, run: Run) -> Outcome | None:
         if run.ordinary or run.isolated:
             return None
+        if run.once and run.number == 1:
+            owned = self._settlement.insist(lambda: self._ledger.own(run.task_id, run.number, run.once))
+            if not isinstance(owned, Begun):  # should the other message's run not end, that message comes again
+                return self._begun(run, owned)
+            if run.first and not run.in_vain:
+                return None
         if self._counted:
             return self._begin_counted(run)
         # A first run is not counted when it begins; delivered again, it is presumed to have begun once. It is no
@@ -189,6 +198,8 @@ class Execution:
 
     def _handle(self, run: Run) -> Outcome:
         assert run.spec is not None
+        if run.spec.latest_only and self._is_outdated(run):
+            return Done()
         fallback = run.spec.fallback
         if run.instead and fallback is not None:
             return self._call(run, fallback)
@@ -202,6 +213,18 @@ class Execution:
                 return instead
         return outcome
 
+    def _is_outdated(self, run: Run) -> bool:
+        assert run.spec is not None
+        assert run.event is not None
+        watermarks = self._watermarks
+        newest = None if watermarks is None else watermarks.of(run.spec, run.event)
+        if watermarks is None or newest is None:
+            return False
+        if self._settlement.insist(lambda: watermarks.is_outdated(newest)):
+            return True
+        run.newest = newest
+        return False
+
     def _call(self, run: Run, spec: HandlerSpec) -> Outcome:
         assert run.envelope is not None
         assert run.event is not None
@@ -212,6 +235,7 @@ class Execution:
             run.envelope,
             str(headers.get("events-chain") or run.envelope.type),
             run.token or None,
+            _text(headers.get("traceparent")),
         )
         ids = DerivedIds(run.task_id, run.event.event_id, run.event.occurred_at)
         try:
@@ -238,3 +262,7 @@ class Execution:
             self._odd_returns.add(spec.name)
             kind = type(returned).__name__
             logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, kind)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

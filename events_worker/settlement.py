@@ -13,13 +13,14 @@ from typing import Protocol, TypeVar
 import redis
 
 from events_core import EmitError
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.holding import held_since
-from events_worker.ledger import Ledger
+from events_worker.ledger import KEEP_DONE, Ledger
 from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome
 from events_worker.run import Run
 from events_worker.schedule import Schedule
+from events_worker.subscriptions.watermarks import Watermarks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,13 +32,21 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 class Publish(Protocol):
     """Hands messages to the broker, confirmed."""
 
-    def __call__(self, messages: Sequence[Message], timeout: float | None = None) -> None: ...
+    def __call__(self, messages: Sequence[Carried], timeout: float | None = None) -> None: ...
 
 
 class Settlement:
     """Settles the runs of one system."""
 
-    def __init__(self, ledger: Ledger, schedule: Schedule, dead_letters: DeadLetters, publish: Publish) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        schedule: Schedule,
+        dead_letters: DeadLetters,
+        publish: Publish,
+        watermarks: Watermarks | None = None,
+    ) -> None:
+        self._watermarks = watermarks
         self._ledger = ledger
         self._schedule = schedule
         self._dead_letters = dead_letters
@@ -66,10 +75,17 @@ class Settlement:
     def _done(self, run: Run) -> None:
         if run.follow_ups:
             self._publish_all(run.follow_ups)
-        if not run.ordinary:
+        if run.newest is not None and self._watermarks is not None:
+            # After the follow-ups: a run that is repeated without them would be outdated. Before the run is settled:
+            # one that is repeated after that would not raise it.
+            newest, watermarks = run.newest, self._watermarks
+            self.insist(lambda: watermarks.raise_to(newest))
+        if run.first and run.once:
+            self.insist(lambda: self._ledger.settle(run.task_id, run.number, KEEP_DONE))
+        elif not run.ordinary:
             self.insist(lambda: self._ledger.settle(run.task_id, run.number))
 
-    def _publish_all(self, messages: Sequence[Message]) -> None:
+    def _publish_all(self, messages: Sequence[Carried]) -> None:
         """Publish until every message is confirmed; those that are confirmed are not sent again."""
         left = messages
 

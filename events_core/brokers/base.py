@@ -36,7 +36,8 @@ class Promises:
 class IntegrationMessage:
     """One integration event on its way to a message broker: encoded once, in the broker's format.
 
-    delivery: how EmitError names it: no handler, the event's id, its topic.
+    delivery: how EmitError names it: no handler, the event's id, its topic. headers: further ones, for brokers whose
+    messages have headers; the others leave them out.
     """
 
     delivery: Delivery
@@ -44,6 +45,7 @@ class IntegrationMessage:
     body: bytes
     content_type: str
     occurred_at: datetime
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def topic(self) -> str:
@@ -144,6 +146,8 @@ class MessageBroker(ABC):
 
     #: What it promises. An instance may promise otherwise than its class, by the server that it uses.
     promises: Promises
+    #: Whether it is the receiver that is bound, and not its queue: a changed subscription needs a new receiver.
+    binds_receivers = False
 
     def __init__(self, format: FormatName | Format) -> None:
         from events_core.brokers.formats import format_named
@@ -155,6 +159,14 @@ class MessageBroker(ABC):
         """Called by the EventSystem that it is given to. default_url: the system's own broker, for those without."""
         self.source = f"/{system}"
 
+    def server(self) -> str:
+        """The URL of its server, without user and password, for people; empty where there is none."""
+        return ""
+
+    def address(self, topic: str, message_type: str) -> str:
+        """Where on the server events go, for people: an exchange, a stream, a channel; in braces what varies."""
+        return topic
+
     def message(self, event: IntegrationEvent, envelope: Envelope, topic: str) -> IntegrationMessage:
         """The event, encoded."""
         return IntegrationMessage(
@@ -165,7 +177,7 @@ class MessageBroker(ABC):
             event.occurred_at,
         )
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: B027  (nobody has to connect early)
         """Connect, so that what is wrong is told now. Optional: the first publish connects too.
 
         Raises OSError when the broker cannot be reached, ConfigurationError when it refuses us.

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from events_core.errors import EmitError
 from events_core.forking import call_in_child
 from events_core.publishing.base import CHUNK, Deadline, unsent
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried
 
 
 @dataclass(slots=True)
 class _Waiting:
-    messages: Sequence[Message]
+    messages: Sequence[Carried]
     deadline: Deadline
     future: asyncio.Future[None]
 
@@ -25,7 +25,7 @@ class _Waiting:
 class Batcher:
     """Publishes for coroutines; what is asked for concurrently shares one batch and one confirmation."""
 
-    def __init__(self, publish: Callable[[Sequence[Message], float], None]) -> None:
+    def __init__(self, publish: Callable[[Sequence[Carried], float], None]) -> None:
         self._publish_now = publish
         self._reset()
         call_in_child(self._reset)
@@ -35,7 +35,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    async def publish(self, messages: Sequence[Message], timeout: float) -> None:
+    async def publish(self, messages: Sequence[Carried], timeout: float) -> None:
         """Publish any number of messages, confirmed. Cancelling it does not withdraw them.
 
         timeout: seconds for each chunk. Raises EmitError.
@@ -101,7 +101,7 @@ class Batcher:
             _settle(waiting, _own_share(error, waiting.messages) if isinstance(error, EmitError) else error)
 
 
-def _own_share(error: EmitError, messages: Sequence[Message]) -> EmitError | None:
+def _own_share(error: EmitError, messages: Sequence[Carried]) -> EmitError | None:
     """What of a batch's error concerns these messages; None if all of them are confirmed."""
     own = {message.delivery for message in messages}
     share = EmitError(
