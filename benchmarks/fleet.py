@@ -113,12 +113,14 @@ class Fleet:
             time.sleep(LOOK)
 
     def wait_for_most_parked(self) -> float:
-        """Return when parked deliveries get no more, with the seconds that this took."""
-        begin, most = time.monotonic(), 0
-        while (now := self._parked()) > most or not most:
-            most = now
-            time.sleep(LOOK / 5)
-        return time.monotonic() - begin
+        """Return when parked deliveries get no more, with the seconds until the last one was parked."""
+        begin = last = time.monotonic()
+        most = 0
+        while not most or time.monotonic() - last < LOOK:
+            if (now := self._parked()) > most:
+                most, last = now, time.monotonic()
+            time.sleep(LOOK / 25)
+        return last - begin
 
     def _parked(self) -> int:
         self.looks += 1

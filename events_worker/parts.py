@@ -17,6 +17,7 @@ from events_worker.execution import Execution
 from events_worker.isolation import Isolation
 from events_worker.ledger import Ledger
 from events_worker.limits.gatekeeper import Gatekeeper
+from events_worker.limits.parking import Parking
 from events_worker.running import Runner
 from events_worker.schedule import Schedule
 from events_worker.settlement import Settlement
@@ -33,6 +34,7 @@ class Parts:
     dead_letters: DeadLetters
     settlement: Settlement
     gatekeeper: Gatekeeper
+    parking: Parking
     turns: Turns
     execution: Execution
 
@@ -89,4 +91,6 @@ def _make(system: EventSystem) -> Parts:
         gatekeeper=gatekeeper,
         watermarks=watermarks,
     )
-    return Parts(coordination, ledger, schedule, dead_letters, settlement, gatekeeper, turns, execution)
+    return Parts(
+        coordination, ledger, schedule, dead_letters, settlement, gatekeeper, Parking(gatekeeper), turns, execution
+    )

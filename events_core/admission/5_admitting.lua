@@ -119,6 +119,20 @@ function operations.acquire(member, run, gates, lease, token)
   return begin(member, newcomer(run, gates), gates, lease)
 end
 
+local function keep(member, run, gates, message, gate, when)
+  redis.call('HSET', MESSAGES, member, message)
+  stick(member, gates, gate)
+  wait_at(member, { gates = gates, run = run, place = number(), starts = 0 }, gate, when)
+end
+
+-- One that nobody knows yet: keep its message if it is blocked. -> whether it was; if not, it is to ask for itself
+function operations.park_blocked(member, run, gates, message)
+  if undeclared(gates) or redis.call('HEXISTS', INFO, member) == 1 or token_of(member) then return false end
+  local gate, when = blocked(member, gates)
+  if gate then keep(member, run, gates, message, gate, when) end
+  return gate ~= nil
+end
+
 -- It may not: keep its message until it may. -> parked | settled | go, token, unfinished starts
 function operations.park(member, run, gates, lease, message)
   local info = load(member)
@@ -134,10 +148,7 @@ function operations.park(member, run, gates, lease, message)
   end
   local gate, when = blocked(member, gates)
   if not gate then return begin(member, newcomer(run, gates), gates, lease) end
-  info = { gates = gates, run = run, place = number(), starts = 0 }
-  redis.call('HSET', MESSAGES, member, message)
-  stick(member, gates, gate)
-  wait_at(member, info, gate, when)
+  keep(member, run, gates, message, gate, when)
   return { 'parked' }
 end
 

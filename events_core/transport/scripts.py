@@ -63,12 +63,18 @@ end
 
 for first = 1, #KEYS, width do
   local share = math.ceil(free / width) -- of each queue, then whatever is left of any
-  for turn = 1, width > 1 and 2 or 1 do
-    for at = first, first + width - 1 do
-      if free <= 0 then return found end
-      local failure = take(KEYS[at], turn == 1 and math.min(share, free) or free)
-      if failure then return failure end
-    end
+  local more = {} -- which may have more than their share
+  for at = first, first + width - 1 do
+    if free <= 0 then return found end
+    local count, before = math.min(share, free), free
+    local failure = take(KEYS[at], count)
+    if failure then return failure end
+    if before - free == count then more[#more + 1] = KEYS[at] end
+  end
+  for _, key in ipairs(more) do
+    if free <= 0 then return found end
+    local failure = take(key, free)
+    if failure then return failure end
   end
 end
 return found

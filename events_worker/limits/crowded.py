@@ -11,20 +11,25 @@ _MANY = 1000
 
 
 class Crowded:
-    """Remembers gates that blocked somebody."""
+    """Remembers gates that blocked somebody, and the handlers whose deliveries those were."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._gates: dict[str, float] = {}
+        self._handlers: dict[str, float] = {}
 
-    def add(self, gate: str) -> None:
-        """It has just blocked somebody."""
-        if len(self._until) >= _MANY:
-            self._until = {}
-        self._until[gate] = time.monotonic() + _MOMENT
+    def add(self, gate: str, handler: str) -> None:
+        """It has just blocked a delivery to that handler."""
+        if len(self._gates) >= _MANY:
+            self._gates = {}
+        self._gates[gate] = self._handlers[handler] = time.monotonic() + _MOMENT
 
     def any(self, gates: Iterable[str]) -> bool:
-        """Whether one of them is."""
-        if not self._until:
+        """Whether one of them is crowded."""
+        if not self._gates:
             return False
         now = time.monotonic()
-        return any(self._until.get(gate, 0.0) > now for gate in gates)
+        return any(self._gates.get(gate, 0.0) > now for gate in gates)
+
+    def handler(self, name: str) -> bool:
+        """Whether some of its deliveries were blocked."""
+        return self._handlers.get(name, 0.0) > time.monotonic()

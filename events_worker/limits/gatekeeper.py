@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +11,10 @@ from events_core.admission.client import Answer, Blocked, Go, Parked, Undeclared
 from events_core.admission.gates import has_gates, passage
 from events_core.admission.turns import GRANT_HEADER, Turns
 from events_core.coordination import Coordination
+from events_core.envelope import Envelope
 from events_core.event_map import EventMap
 from events_core.gate_definitions import definitions
+from events_core.handlers import HandlerSpec
 from events_core.ids import delivery_id
 from events_worker import outcome as outcomes
 from events_worker.limits.crowded import Crowded
@@ -50,6 +52,8 @@ class Gatekeeper:
         self._insist: Callable[[Callable[[], Any]], Any] = insist
         self._leases = Leases(turns.admission)
         self._emptied = EmptiedWatch()
+        #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
+        self.others_wait: Callable[[], bool] = lambda: False
         self._crowded = Crowded()
 
     def admit(self, run: Run) -> Outcome | None:
@@ -58,20 +62,17 @@ class Gatekeeper:
         assert run.event is not None
         assert run.envelope is not None
         spec = run.spec
-        paused = spec.name in self._paused
         grant = run.headers.get(GRANT_HEADER)
-        group = None if run.generation else run.headers.get("events-group")
-        if grant is None and not paused and group is None and not has_gates(spec):
-            return None
         try:
-            run.gates, run.lease_ms = passage(spec, run.event, group=group, paused=paused)
+            if not self._find_gates(run) and grant is None:
+                return None
         except Exception as error:  # a key of the application's
             failure = redacted(error, run.envelope)
             return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
         run.gates = run.gates or [f"pause:{spec.name}|"]
         run.member = self._member(run) or run.task_id
         token = grant if isinstance(grant, int) else 0
-        instead = spec.fallback is not None and spec.fallback_on != "exhausted"
+        instead = _runs_instead(spec)
         at_once = token == 0 and not instead and self._crowded.any(run.gates)
         ask = self._park if at_once else self._acquire
         answer = self._insist(lambda: ask(run, token))
@@ -79,12 +80,50 @@ class Gatekeeper:
             if instead and answer.gate.startswith("breaker:"):
                 run.instead = True
                 return None
-            self._crowded.add(answer.gate)
+            self._crowded.add(answer.gate, spec.name)
             answer = self._insist(lambda: self._park(run, token))
         if isinstance(answer, Go):
             self._begin(run, answer, granted=grant is not None)
             return None
         return outcomes.Parked() if isinstance(answer, Parked) else Settled()
+
+    def _find_gates(self, run: Run) -> bool:
+        """Whether the run must pass any. Raises whatever a key function of the application's raises."""
+        assert run.spec is not None
+        assert run.event is not None
+        paused = run.spec.name in self._paused
+        group = None if run.generation else run.headers.get("events-group")
+        if not paused and group is None and not has_gates(run.spec):
+            return False
+        run.gates, run.lease_ms = passage(run.spec, run.event, group=group, paused=paused)
+        return True
+
+    def is_crowded(self, handler: str) -> bool:
+        """Whether deliveries to the handler were blocked a moment ago."""
+        return self._crowded.handler(handler)
+
+    def park_blocked(self, runs: Sequence[Run]) -> list[bool]:
+        """Park those first runs that a crowded gate blocks, all in one step. Whether each of them is parked."""
+        crowded = [run for run in runs if self._is_blocked(run)]
+        replies = self._insist(lambda: self._admission.call_many([self._parking(run) for run in crowded]))
+        parked = {id(run) for run, reply in zip(crowded, replies, strict=True) if reply}
+        return [id(run) in parked for run in runs]
+
+    def _is_blocked(self, run: Run) -> bool:
+        """Whether it probably is."""
+        try:
+            run.spec = self._map.find(run.task)
+            run.envelope = Envelope.parse(run.payload)
+            run.event = run.envelope.event()
+            if run.spec is None or _runs_instead(run.spec):  # an open breaker does not make that one wait
+                return False
+            return self._find_gates(run) and self._crowded.any(run.gates)
+        except Exception:  # whatever it is: who runs it will tell
+            return False
+
+    def _parking(self, run: Run) -> list[Any]:
+        message = self._turns.stored(run.waiting_message())
+        return ["park_blocked", run.task_id, _number(run), run.gates, message]
 
     def _acquire(self, run: Run, token: int) -> Answer:
         try:
@@ -133,7 +172,7 @@ class Gatekeeper:
         failed = run.failed if asked else 0
         operation = ["release", run.member, _number(run), run.token, run.gates, _result(outcome), failed]
         if run.granted and isinstance(outcome, Done):  # should it get lost, what is parked here is run again
-            self._leases.release_soon(operation, at_once=True)
+            self._leases.release_soon(operation, at_once=not self.others_wait())  # one of those takes it along
         elif run.granted or run.recorded or isinstance(outcome, Busy):
             # Redis must hear it before the message is acknowledged: what was settled would be run once more, and an
             # order be kept for ever
@@ -179,6 +218,11 @@ class Gatekeeper:
         members = [delivery_id(UUID(event_id), handler) for event_id, handler in gone]
         if members:
             self._admission.call_many([["let_go", member] for member in members])
+
+
+def _runs_instead(spec: HandlerSpec) -> bool:
+    """Whether its fallback runs while the breaker is open."""
+    return spec.fallback is not None and spec.fallback_on != "exhausted"
 
 
 def _number(run: Run) -> int:

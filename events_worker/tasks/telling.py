@@ -20,11 +20,15 @@ class RunAgain(Exception):
     """What Celery and Flower are told of a delivery that is run again later."""
 
 
+#: Of a delivery that is parked.
+WAITS = RunAgain("it waits for its turn")
+
+
 def told_of(outcome: Outcome) -> Exception | None:
     """What a task raises to tell Celery of an outcome, as its states RETRY and FAILURE; None where it succeeds."""
     told: Exception | None = None
     if isinstance(outcome, Parked):
-        told = CeleryRetry(exc=RunAgain("it waits for its turn"))
+        told = CeleryRetry(exc=WAITS)
     elif isinstance(outcome, Delayed | Held | Busy):
         reason = "another copy is running" if isinstance(outcome, Busy) else outcome.reason
         told = CeleryRetry(exc=RunAgain(reason), when=round(outcome.seconds, 3))

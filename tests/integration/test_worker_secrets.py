@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
 
 from tests.apps import telling
 from tests.apps.harness import rig
+from tests.support.listening import listening
 from tests.support.waiting import wait_until
 
 CARD = "4242-hunter2-4242"
@@ -24,7 +24,7 @@ def test_no_payload_in_logs_task_events_and_dead_letters(
     with rig(telling, broker, redis_server, rabbitmq_server) as made:
         worker = made.worker(pool, 2, extra=["-l", "DEBUG", "-E"])
         heard: list[dict[str, Any]] = []
-        with _listening(made, heard):
+        with listening(made.system.celery, heard):
             made.emit(telling.Paid(tag="card", card=CARD))
             wait_until(lambda: len(made.letters()) == 2, what="two dead letters")
             ends = {"task-succeeded": 2, "task-failed": 2, "task-retried": 1}
@@ -45,32 +45,3 @@ def test_no_payload_in_logs_task_events_and_dead_letters(
 
 def _count(heard: list[dict[str, Any]], kind: str) -> int:
     return sum(one["type"] == kind for one in heard)
-
-
-class _listening:
-    """Collects Celery's task events within the block."""
-
-    def __init__(self, made: Any, heard: list[dict[str, Any]]) -> None:
-        self._made, self._heard = made, heard
-        self._stop = threading.Event()
-
-    def __enter__(self) -> None:
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-        # On Redis kombu subscribes when it reads for the first time: what was sent before that is nowhere.
-        wait_until(lambda: self._heard, what="a heartbeat of the worker")
-
-    def _listen(self) -> None:
-        app = self._made.system.celery
-        with app.connection_for_read() as connection:
-            receiver = app.events.Receiver(connection, handlers={"*": self._heard.append})
-            with receiver.consumer_context(wakeup=False) as (draining, _channel, _consumers):
-                while not self._stop.is_set():
-                    try:
-                        draining.drain_events(timeout=0.1)
-                    except TimeoutError:
-                        continue
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(5)

@@ -93,16 +93,16 @@ class Admitting(RuleBasedStateMachine):
             self.broker.append(Copy(member, 1))
 
     @precondition(lambda self: self.idle())
-    @rule(data=st.data(), dies=st.booleans())
-    def deliver(self, data: st.DataObject, dies: bool) -> None:
-        """To a worker, which may die before it parks what was blocked."""
-        self.receive(data.draw(st.sampled_from(self.idle())), dies)
+    @rule(data=st.data(), dies=st.booleans(), crowded=st.booleans())
+    def deliver(self, data: st.DataObject, dies: bool, crowded: bool) -> None:
+        """To a worker, which may die before it parks what was blocked, or before it acknowledges what it parked."""
+        self.receive(data.draw(st.sampled_from(self.idle())), dies, crowded)
 
     @precondition(lambda self: self.idle())
-    @rule()
-    def deliver_all(self) -> None:
+    @rule(crowded=st.booleans())
+    def deliver_all(self, crowded: bool) -> None:
         for copy in self.idle():
-            self.receive(copy)
+            self.receive(copy, crowded=crowded)
 
     @precondition(lambda self: self.house.grants)
     @rule(lost=st.booleans())
@@ -229,14 +229,19 @@ class Admitting(RuleBasedStateMachine):
             self.broker.append(Copy(members[name], int(message.rsplit(" ", 1)[1]), token))
         self.house.call(["sent", [(grant.member, grant.token) for grant in grants]])
 
-    def receive(self, copy: Copy, dies: bool = False) -> None:
+    def receive(self, copy: Copy, dies: bool = False, crowded: bool = False) -> None:
         member, name = copy.member, copy.member.name
         ordered = [gate for gate in member.gates if gate in (ORDER, OTHER, GROUP)]
         limits = [gate for gate in member.gates if gate not in ordered]
         gates = [*ordered, *([PAUSE] if self.paused else []), *limits]
+        message = f"{name} {copy.run}"
+        if crowded and not copy.token and self.house.call(["park_blocked", name, copy.run, gates, message]):
+            if not dies:
+                self.broker.remove(copy)
+            return
         answer = self.house.acquire(name, copy.run, gates, LEASE, token=copy.token)
         if isinstance(answer, Blocked) and not dies:
-            answer = self.house.park(name, copy.run, gates, LEASE, f"{name} {copy.run}")
+            answer = self.house.park(name, copy.run, gates, LEASE, message)
             assert not isinstance(answer, Blocked)
         match answer:
             case Go(token):
@@ -361,7 +366,7 @@ class Admitting(RuleBasedStateMachine):
             if not self.broker and all(member.over for member in self.members) and self.house.left() == RESULT:
                 return self.check_group()
             self.publish(self.house.take())
-            self.deliver_all()
+            self.deliver_all(crowded=False)
             for copy in self.running():
                 self.settle(copy, "done")
             self.holds()

@@ -43,6 +43,7 @@ STOCK = f"{BROKER}stock.py"
 STREAMS = tuple(f"{BROKER}{name}.py" for name in ("channel", "delivering", "poller", "qos", "reading", "streams"))
 BOTH = (*STREAMS, STOCK)
 TASKS = "events_worker/tasks/__init__.py"
+STRATEGY = "events_worker/tasks/strategy.py"
 REQUESTS = "events_worker/tasks/requests.py"
 TELLING = "events_worker/tasks/telling.py"
 INTAKE = "events_worker/intake.py"
@@ -316,18 +317,29 @@ PRIVATE = [
     ),
     *of(
         "kombu.message:Message",
-        TASKS,
+        STRATEGY,
         ("_decoded_cache", "", "kombu decodes the body again, and turns objects of a payload into dates"),
         ("ack_log_error", "(logger, errors, multiple)", "under -P solo each acknowledgement waits for 100 ms"),
         ("reject_log_error", "(logger, errors, requeue)", "under -P solo each rejection waits for 100 ms"),
     ),
-    *of("celery.concurrency.solo", TASKS, ("TaskPool", "", "as ack_log_error")),
-    *of("celery.worker", TASKS, ("state", "", "as its requests")),
+    *of("celery.concurrency.solo", STRATEGY, ("TaskPool", "", "as ack_log_error")),
+    *of("celery.concurrency.thread", STRATEGY, ("TaskPool", "", "a burst for a limited handler takes all slots first")),
+    *of(
+        "celery.worker.consumer:Consumer",
+        STRATEGY,
+        ("call_soon", "(p, *args, **kwargs)", "a delivery that was not parked is run by a thread that must not do so"),
+        ("on_invalid_task", "(body, message, exc)", "one of them that is no delivery is lost"),
+        ("pool", "", "as TaskPool"),
+        ("event_dispatcher", "", "Flower does not show what is parked"),
+        ("connection_errors", "", "a connection lost at the wrong time ends a thread"),
+    ),
+    *of("celery.worker", STRATEGY, ("state", "", "as its requests")),
     *of(
         "celery.worker.state",
-        TASKS,
+        STRATEGY,
         ("requests", "", "a cut connection starts a handler beside the one that still runs"),
         ("active_requests", "", "as requests"),
+        ("reserved_requests", "", "a place is given back too soon, or 3 ms late"),
     ),
     *of(
         "celery.worker.state",
@@ -337,7 +349,7 @@ PRIVATE = [
     *of("celery.worker.request:Request", f"{BROKER}qos.py", ("message", "", "as scheduled_requests")),
     *of(
         "celery.worker.strategy",
-        TASKS,
+        STRATEGY,
         (
             "default",
             "(task, app, consumer, info, error, task_reserved, to_system_tz, bytes, proto1_to_proto2)",

@@ -1,0 +1,140 @@
+"""What happens to a delivery's message before the pool has it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.exceptions import InvalidTaskError
+from celery.worker import state
+from celery.worker.strategy import default as default_strategy
+from pydantic_core import from_json
+from uuid_utils import UUID
+
+from events_worker.limits.parking import Arrival
+from events_worker.parts import parts_of
+from events_worker.run import Run
+from events_worker.tasks.telling import WAITS
+
+logger = logging.getLogger(__name__)
+
+
+def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """Celery's strategy, before which a message may be settled otherwise.
+
+    One whose earlier copy still runs in this process is acknowledged along with it: a cut connection makes the broker
+    deliver again what is still running here. One to a handler whose limit is taken is parked, and takes no slot.
+    The callback raises InvalidTaskError for what is no delivery; anything else raised there would end the worker.
+    """
+    handle = default_strategy(task, app, consumer, **options)
+    solo = isinstance(consumer.pool, SoloPool)
+    # Only where the pool asks for the gates in this process does anybody know here that they are crowded.
+    parking = None
+    if isinstance(consumer.pool, ThreadPool):
+        parts = parts_of(task.system)
+        parking = parts.parking
+        parts.gatekeeper.others_wait = _others_wait
+    connection_errors = (*consumer.connection_errors, *consumer.channel_errors)
+
+    def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
+        _open(message)
+        if solo:
+            # The pool runs in the thread that owns the connection. Celery's deferred acknowledgement would wait for
+            # the event loop to wake up by itself: 100 ms between two messages at a prefetch of 1.
+            ack, reject = message.ack_log_error, message.reject_log_error
+        if (message.delivery_info or {}).get("redelivered"):
+            running = state.requests.get(message.headers.get("id"))
+            alive = running is not None and running in state.active_requests and running.is_of(message)
+            if alive and running.adopt(ack, reject):
+                logger.info("%s[%s] still runs here: acknowledged when that has settled", task.name, running.id)
+                return None
+        elif parking is not None and parking.wants(task.name, message.headers):
+            parking.put(_arrival(task, consumer, message, ack, lambda: run(message, body, ack, reject, callbacks)))
+            return None
+        return run(message, body, ack, reject, callbacks, **more)
+
+    def run(message: Any, *arguments: Any, **more: Any) -> Any:
+        try:
+            return handle(message, *arguments, **more)
+        except (InvalidTaskError, *connection_errors):
+            raise
+        except Exception as error:  # a header that Celery stumbles over
+            raise InvalidTaskError(f"Celery cannot read its headers: {type(error).__name__}") from error
+
+    return on_message
+
+
+def _others_wait() -> bool:
+    """Whether this process has taken more tasks than it runs."""
+    return len(state.reserved_requests) > len(state.active_requests)
+
+
+def _arrival(task: Task, consumer: Any, message: Any, ack: Any, run: Callable[[], Any]) -> Arrival:
+    """A message that its handler's limit probably blocks."""
+    headers = message.headers
+    queue = message.delivery_info.get("routing_key") or task.system.settings.default_queue
+    payload = message.payload[0][0] if message.payload[0] else None
+
+    def parked() -> None:
+        ack(logger, consumer.connection_errors)
+        _tell_flower(task, consumer.event_dispatcher, headers)
+
+    def go_on() -> None:
+        consumer.call_soon(_guarded, consumer, message, run)
+
+    return Arrival(Run.of(headers["id"], task.name, queue, headers, payload, redelivered=False), parked, go_on)
+
+
+def _guarded(consumer: Any, message: Any, run: Callable[[], Any]) -> None:
+    """Run it as Celery's own handler of messages does."""
+    try:
+        run()
+    except InvalidTaskError as error:
+        consumer.on_invalid_task(None, message, error)
+
+
+def _tell_flower(task: Task, dispatcher: Any, headers: dict[str, Any]) -> None:
+    """What Celery tells of a task that comes, and is retried."""
+    if dispatcher is None or not dispatcher.enabled or not task.send_events:
+        return
+    shown = {"args": headers.get("argsrepr"), "kwargs": headers.get("kwargsrepr"), "retries": headers.get("retries")}
+    links = {"root_id": headers.get("root_id"), "parent_id": headers.get("parent_id"), "eta": None, "expires": None}
+    dispatcher.send("task-received", uuid=headers["id"], name=task.name, **shown, **links)
+    dispatcher.send("task-retried", uuid=headers["id"], exception=repr(WAITS), traceback="")
+
+
+def _open(message: Any) -> None:
+    """Decode the body, once and for all, as plain JSON; raise InvalidTaskError for what is no delivery.
+
+    kombu's JSON turns objects with `__type__` into datetimes and the like, which in a payload are the payload's own.
+    """
+    if message.content_type != "application/json":
+        raise InvalidTaskError(f"the content type is {message.content_type}, not application/json")
+    try:
+        body = _loads(message.body)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidTaskError(f"the body is no JSON: {type(error).__name__}") from None
+    if not (isinstance(body, list) and len(body) == 3 and isinstance(body[0], list) and body[1] == {}):
+        raise InvalidTaskError("the body is not [[envelope], {}, embed]")
+    if not isinstance(body[2], dict | None):
+        raise InvalidTaskError("the embed in the body is no object")
+    headers = message.headers
+    try:
+        UUID(headers.get("id"))
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidTaskError("the header id is missing, or is no UUID") from None
+    for name in ("timelimit", "stamps", "stamped_headers"):
+        headers.pop(name, None)  # none of ours; the task sets its limits itself
+    message._decoded_cache = body
+
+
+def _loads(text: Any) -> Any:
+    try:
+        return from_json(text)  # six times faster than json
+    except ValueError:  # and stricter, of surrogates for example
+        return json.loads(text)

@@ -1,0 +1,120 @@
+"""Bursts for crowded gates: parked many at a time, before they take a slot of the pool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from events_worker.limits.parking import Arrival, Parking
+from events_worker.run import Run
+from tests.apps import limited
+from tests.apps.harness import Rig, rig
+from tests.support.listening import listening
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def made(redis_server: Any) -> Iterator[Rig]:
+    with rig(limited, "redis", redis_server) as one:
+        yield one
+
+
+class Keeper:
+    """Parks what it is told to; the first step waits until it is let."""
+
+    def __init__(self, *, parks: bool = True, fails: bool = False) -> None:
+        self.parks = parks
+        self.fails = fails
+        self.steps: list[int] = []
+        self.let = threading.Event()
+
+    def is_crowded(self, handler: str) -> bool:
+        return handler == "mail"
+
+    def park_blocked(self, runs: Sequence[Run]) -> list[bool]:
+        self.steps.append(len(runs))
+        self.let.wait(30)
+        if self.fails:
+            raise RuntimeError("the script is broken")
+        return [self.parks] * len(runs)
+
+
+def put(parking: Parking, number: int, told: list[str]) -> None:
+    for n in range(number):
+        run = Run.of(str(n), "mail", "q", {}, None, redelivered=False)
+        parking.put(Arrival(run, lambda: told.append("parked"), lambda: told.append("on")))
+
+
+def test_what_comes_meanwhile_goes_in_one_step() -> None:
+    keeper, told = Keeper(), list[str]()
+    parking = Parking(keeper)
+    put(parking, 1, told)
+    wait_until(lambda: keeper.steps, what="the first step")
+    put(parking, 50, told)
+    keeper.let.set()
+    wait_until(lambda: len(told) == 51, what="all of them to be parked")
+    assert (keeper.steps, set(told)) == ([1, 50], {"parked"})
+
+
+@pytest.mark.parametrize("keeper", [Keeper(parks=False), Keeper(fails=True)], ids=["not blocked", "failing"])
+def test_what_is_not_parked_goes_to_the_pool(keeper: Keeper) -> None:
+    """Also when parking fails altogether: then the pool finds out why, for each of them."""
+    told: list[str] = []
+    keeper.let.set()
+    put(Parking(keeper), 3, told)
+    wait_until(lambda: len(told) == 3, what="all of them to go on")
+    assert set(told) == {"on"}
+
+
+def test_an_acknowledgement_that_fails_does_not_stop_the_others() -> None:
+    keeper, told = Keeper(), list[str]()
+    keeper.let.set()
+    parking = Parking(keeper)
+    run = Run.of("x", "mail", "q", {}, None, redelivered=False)
+    parking.put(Arrival(run, lambda: 1 / 0, lambda: None))  # type: ignore[arg-type, return-value]
+    put(parking, 2, told)
+    wait_until(lambda: len(told) == 2, what="the others to be parked")
+
+
+@pytest.mark.parametrize("headers", [{"events-grant": 7}, {"events-copy": True}, {"events-generation": 1}], ids=str)
+def test_only_new_deliveries_to_handlers_that_were_blocked(headers: dict[str, object]) -> None:
+    parking = Parking(Keeper())
+    assert parking.wants("mail", {"events-generation": 0})
+    assert not parking.wants("print", {"events-generation": 0})
+    assert not parking.wants("mail", headers)
+
+
+def test_a_burst_takes_no_slots(made: Rig) -> None:
+    """Only the first few are tasks of Celery's. The others are parked before, which Flower is told, and all run in the
+    end, three at once.
+    """
+    made.worker("threads", 4, extra=["-E"])
+    heard: list[dict[str, Any]] = []
+    messages = f"{made.name}:parked:messages"
+
+    def waiting() -> int:
+        return int(made.parts.coordination.client.hlen(messages))
+
+    with listening(made.system.celery, heard):
+        sent = made.emit_many([limited.Mail(tag="a", tenant=str(n % 3)) for n in range(60)])
+        wait_until(lambda: waiting() == 57, 30, "all others to be parked")
+        retried = wait_until(
+            lambda: len(found := {one["uuid"] for one in heard if one["type"] == "task-retried"}) == 57 and found,
+            what="Flower to be told of all of them",
+        )
+    assert retried < {emission.deliveries[0].task_id for emission in sent}
+    assert {one["uuid"] for one in heard if one["type"] == "task-received"} >= retried
+    stats = made.system.celery.control.inspect(timeout=10, limit=1).stats()
+    [total] = [node["total"] for node in stats.values()]
+    assert sum(total.values()) < 20, total
+    made.open_gate("a")
+    made.wait_for_records("a", 60, "out")
+    inside = 0
+    for line in made.records("a"):
+        inside += 1 if line["what"] == "in" else -1
+        assert inside <= 3
+    wait_until(lambda: not waiting(), 30, "nothing to be left")
+    assert len(made.records("a", "out")) == 60

@@ -1,0 +1,98 @@
+"""What the gatekeeper decides for itself: when Redis is told of a run's end, and what is parked before it is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic_core import from_json
+
+from events_core import Breaker, DomainEvent, Limit
+from events_core.coordination import Coordination
+from events_core.envelope import Envelope
+from events_core.event_map import EventMap
+from events_worker.limits.gatekeeper import Gatekeeper
+from events_worker.limits.leases import Lease
+from events_worker.outcome import Done
+from events_worker.run import Run
+
+
+class Leases:
+    """Remembers how the releases were to be sent."""
+
+    def __init__(self) -> None:
+        self.at_once: list[bool] = []
+
+    def drop(self, lease: Lease) -> None:
+        pass
+
+    def release_soon(self, operation: list[Any], *, at_once: bool = False) -> None:
+        self.at_once.append(at_once)
+
+
+class Admission:
+    """Parks whatever it is asked to."""
+
+    def call_many(self, operations: list[list[Any]]) -> list[bool]:
+        return [True] * len(operations)
+
+
+class Turns:
+    admission: Any = Admission()
+
+    def stored(self, message: object) -> str:
+        return ""
+
+
+class Order(DomainEvent, event_type="gatekeeper.order"):
+    pass
+
+
+def make(event_map: EventMap) -> Gatekeeper:
+    coordination: Any = Coordination(None, "")  # type: ignore[arg-type]
+    turns: Any = Turns()
+    gatekeeper = Gatekeeper(coordination, turns, event_map, lambda action: action())
+    gatekeeper._paused = frozenset()  # type: ignore[assignment]
+    return gatekeeper
+
+
+@pytest.mark.parametrize(
+    ("granted", "others_wait", "at_once"),
+    [
+        pytest.param(True, False, True, id="who waits in Redis must not wait for a pause"),
+        pytest.param(True, True, False, id="the next one's admission takes it along"),
+        pytest.param(False, False, False, id="nobody was parked a moment ago"),
+    ],
+)
+def test_a_release_is_sent_at_once(granted: bool, others_wait: bool, at_once: bool) -> None:
+    gatekeeper = make(EventMap())
+    gatekeeper._leases = leases = Leases()  # type: ignore[assignment]
+    gatekeeper.others_wait = lambda: others_wait
+    run = Run("id", "mail", "q", {}, None, granted=granted, lease=Lease("id", 1, ["limit:x|"], 1000, 0.0))
+    gatekeeper.dismiss(run, Done())
+    assert leases.at_once == [at_once]
+
+
+@pytest.mark.parametrize(
+    ("options", "crowded", "parked"),
+    [
+        pytest.param({}, True, True, id="it would wait"),
+        pytest.param({}, False, False, id="nobody was blocked there"),
+        pytest.param({"fallback": print, "fallback_on": "exhausted"}, True, True, id="its fallback comes later"),
+        pytest.param({"fallback": print, "fallback_on": "open"}, True, False, id="its fallback may run at once"),
+    ],
+)
+def test_what_is_parked_before_it_asks(options: dict[str, Any], crowded: bool, parked: bool) -> None:
+    event_map = EventMap()
+    event_map.bind(Order, lambda event: None, name="mail", limit=Limit("smtp", 1), breaker=Breaker("crm"), **options)
+    gatekeeper = make(event_map)
+    if crowded:
+        gatekeeper._crowded.add("limit:smtp|", "mail")
+    payload = from_json(Envelope.of(Order()).to_json())
+    run = Run.of("id", "mail", "q", {}, payload, redelivered=False)
+    assert gatekeeper.park_blocked([run]) == [parked]
+
+
+def test_what_cannot_be_read_goes_to_the_pool_which_says_so() -> None:
+    runs = [Run.of("id", name, "q", {}, payload, redelivered=False) for name, payload in (("mail", 7), ("none", {}))]
+    assert make(EventMap()).park_blocked(runs) == [False, False]
