@@ -22,7 +22,7 @@ help:
 	@echo "make test-chaos    kills workers and servers, for minutes"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
-	@echo "make test-contract the contract of a broker with workers on stock Redis and RabbitMQ"
+	@echo "make test-contract the contracts of brokers: workers on stock Redis and RabbitMQ, and restarted servers"
 	@echo "make clean         deletes what make has made"
 
 setup: $(STAMP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -91,8 +92,8 @@ class Event(BaseModel):
 
 def _check_definition(cls: type[Event]) -> None:
     where = f"{cls.__module__}.{cls.__qualname__}"
-    if not isinstance(cls.event_type, str) or not cls.event_type or len(cls.event_type) > 200:
-        raise EventDefinitionError(f"{where}: event_type must be a text of 1 to 200 characters")
+    if not isinstance(cls.event_type, str) or not 1 <= len(cls.event_type.encode(errors="replace")) <= 200:
+        raise EventDefinitionError(f"{where}: event_type must be a text of 1 to 200 bytes")
     if any(character.isspace() or character in "*?[]" or not character.isprintable() for character in cls.event_type):
         raise EventDefinitionError(f"{where}: event_type {cls.event_type!r} has blanks or pattern characters")
     if not isinstance(cls.version, int) or isinstance(cls.version, bool) or cls.version < 1:
@@ -145,6 +146,12 @@ def _check_names_field(cls: type[Event], keyword: str) -> None:
         )
 
 
+def _is_topic(name: Any) -> bool:
+    return (
+        isinstance(name, str) and bool(re.fullmatch(r"[^\s*#]+", name)) and len(name.encode("utf-8", "replace")) <= 200
+    )
+
+
 class IntegrationEvent(Event):
     """An event for other services.
 
@@ -173,8 +180,10 @@ class IntegrationEvent(Event):
                 raise EventDefinitionError(f"{cls.__module__}.{cls.__qualname__}: {keyword}= is for an ECSTEvent")
             setattr(cls, keyword, keywords[keyword])
         super().__pydantic_init_subclass__(**keywords)
-        if cls.topic is not None and (not isinstance(cls.topic, str) or not 1 <= len(cls.topic.encode()) <= 200):
-            raise EventDefinitionError(f"{cls.__module__}.{cls.__qualname__}: topic must be a text of 1 to 200 bytes")
+        if cls.topic is not None and not _is_topic(cls.topic):
+            raise EventDefinitionError(
+                f"{cls.__module__}.{cls.__qualname__}: topic must be a text of 1 to 200 bytes, without blanks, * and #"
+            )
         _check_names_field(cls, "partition_key")
 
 

@@ -68,6 +68,11 @@ class EventSystem:
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ConfigurationError(f"the system's name {name!r} names queues and keys: use letters, digits, _ . -")
+        if message_broker is not None and not isinstance(message_broker, MessageBroker):
+            raise ConfigurationError(
+                f"message_broker= takes a message broker, such as ExchangeBroker('amqp://...'), not a "
+                f"{type(message_broker).__name__}"
+            )
         self.name = name
         #: The module that made it, where the worker finds it again in a process of its own.
         self.module = real_module_name(sys._getframe(1).f_globals.get("__name__", "__main__"))

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from events_core.envelope import Envelope
+from events_core.errors import ConfigurationError
 from events_core.events import IntegrationEvent
 from events_core.publishing.messages import Delivery
 
@@ -30,6 +31,16 @@ class Promises:
     shared: bool
     routed: bool
     tells_unroutable: bool
+
+
+#: Bytes of a name in AMQP (0-9-1, 4.2.5.3: a short string).
+LONGEST_NAME = 255
+
+
+def require_short(name: str, what: str) -> None:
+    """Raise ConfigurationError for a name that AMQP cannot carry."""
+    if len(name) > LONGEST_NAME or (not name.isascii() and len(name.encode("utf-8", "replace")) > LONGEST_NAME):
+        raise ConfigurationError(f"{name!r:.80}... is too long: {what} may have {LONGEST_NAME} bytes")
 
 
 @dataclass(slots=True)
@@ -80,11 +91,16 @@ class Subscription:
 
     lasting: durable, and kept while no consumer is there. One that is not is its consumer's own, and goes with it.
     Routing keys are those of AMQP topic exchanges: ``*`` is one word, ``#`` any number of them.
+    Raises ConfigurationError for names of more than 255 bytes, which AMQP cannot carry.
     """
 
     queue: str
     bindings: frozenset[tuple[str, str]]
     lasting: bool = True
+
+    def __post_init__(self) -> None:
+        for name in (self.queue, *(part for binding in self.bindings for part in binding)):
+            require_short(name, "a queue, a topic and a routing key")
 
 
 class Receiver(Protocol):
@@ -156,8 +172,17 @@ class MessageBroker(ABC):
         self.source = "/"
 
     def attach(self, system: str, default_url: Callable[[], str]) -> None:
-        """Called by the EventSystem that it is given to. default_url: the system's own broker, for those without."""
-        self.source = f"/{system}"
+        """Called by the EventSystem that it is given to. default_url: the system's own broker, for those without.
+
+        Raises ConfigurationError where it belongs to another one already: what that emits would be called this one's.
+        """
+        source = f"/{system}"
+        if self.source not in ("/", source):
+            raise ConfigurationError(
+                f"this {type(self).__name__} carries the events of {self.source[1:]!r} already: give {system!r} one of "
+                "its own"
+            )
+        self.source = source
 
     def server(self) -> str:
         """The URL of its server, without user and password, for people; empty where there is none."""
@@ -168,7 +193,8 @@ class MessageBroker(ABC):
         return topic
 
     def message(self, event: IntegrationEvent, envelope: Envelope, topic: str) -> IntegrationMessage:
-        """The event, encoded."""
+        """The event, encoded. Raises ConfigurationError for a topic of more than 255 bytes."""
+        require_short(topic, "a topic")  # here, not in `publish`, whose batch is that of others too
         return IntegrationMessage(
             Delivery("", envelope.id, topic),
             envelope,

@@ -9,20 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+#: Characters of a routing key that is worth remembering; a stranger's may have any number.
+_USUAL = 255
 
-@lru_cache(maxsize=4096)
+
 def matches(pattern: str, routing_key: str) -> bool:
     """Whether a binding's routing key takes an event's."""
-    return _match(pattern.split("."), routing_key.split("."))
+    return (_known if len(routing_key) <= _USUAL else _match)(pattern, routing_key)
 
 
-def _match(pattern: list[str], words: list[str]) -> bool:
-    if not pattern:
-        return not words
-    first, *rest = pattern
-    if first == "#":
-        return any(_match(rest, words[taken:]) for taken in range(len(words) + 1))
-    return bool(words) and first in ("*", words[0]) and _match(rest, words[1:])
+def _match(pattern: str, routing_key: str) -> bool:
+    """One word after another, each seen once: what somebody sends takes no more time than its length."""
+    parts = pattern.split(".")
+    reached = _with_none(parts, {0})  # how much of the pattern may have taken the words so far
+    for word in routing_key.split("."):
+        reached = _with_none(
+            parts,
+            {at if parts[at] == "#" else at + 1 for at in reached if at < len(parts) and parts[at] in ("#", "*", word)},
+        )
+    return len(parts) in reached
+
+
+def _with_none(parts: list[str], reached: set[int]) -> set[int]:
+    """The places reached, and those behind a ``#`` that takes no word."""
+    for at, part in enumerate(parts):
+        if part == "#" and at in reached:
+            reached.add(at + 1)
+    return reached
+
+
+_known = lru_cache(maxsize=4096)(_match)
 
 
 def wanted(bindings: Iterable[tuple[str, str]], topic: str, routing_key: str) -> bool:

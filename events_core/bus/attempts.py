@@ -23,7 +23,7 @@ class Failure:
 
     handler: str
     reason: str
-    error: Exception
+    error: BaseException
 
     def __str__(self) -> str:
         # Where it failed, without the text of the exception: it may quote the event.
@@ -62,16 +62,18 @@ async def run_all(
     return failures
 
 
-async def _run(handler: Handler, event: IntegrationEvent) -> Exception | None:
+async def _run(handler: Handler, event: IntegrationEvent) -> BaseException | None:
     try:
         await call(handler, event)
-    except Exception as error:
-        return error
+    except (SystemExit, KeyboardInterrupt, GeneratorExit):
+        raise  # the process ends, or the loop
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise  # the bus shuts down
         return _Cancelled().with_traceback(error.__traceback__)  # something that it awaited was
+    except BaseException as error:  # given back, what is no Exception would come again at once, for ever
+        return error
     return None
 
 
@@ -79,7 +81,7 @@ class _Cancelled(Exception):
     """Something that the handler awaited was cancelled."""
 
 
-def _pause(error: Exception, retry: Retry | None, attempt: int) -> float | str:
+def _pause(error: BaseException, retry: Retry | None, attempt: int) -> float | str:
     """Seconds until the next attempt, or why there is none."""
     if isinstance(error, RetryLater):
         return error.seconds

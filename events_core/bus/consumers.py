@@ -91,12 +91,16 @@ class EventHandlerConsumer(Consumer):
     ) -> None:
         super().__init__(name, **options)
         self.handlers: dict[type[IntegrationEvent], tuple[Handler, ...]] = {}
+        if not isinstance(handlers, Mapping):
+            raise BindError(f"consumer {name!r}: handlers are a dict, {{Event: [function]}}, not {handlers!r:.80}")
         for event, functions in handlers.items():
             if not isinstance(event, type) or not issubclass(event, IntegrationEvent):
                 raise BindError(f"consumer {name!r}: {event!r:.80} is no integration event")
             refuse_dataclass(event)
             if callable(functions):
                 raise BindError(f"consumer {name!r}: write [{_name(functions)}], a list, for {event.__qualname__}")
+            if not isinstance(functions, Iterable):
+                raise BindError(f"consumer {name!r}: {event.__qualname__} needs a list, not {functions!r:.80}")
             self.handlers[event] = tuple(functions)
             for function in self.handlers[event]:
                 _check(function, name)

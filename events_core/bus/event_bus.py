@@ -16,11 +16,14 @@ from events_core.bus.plan import Plan, check_options
 from events_core.bus.statistics import Statistics
 from events_core.bus.topology import IntegrationEventBusRegistration, Topic
 from events_core.envelope import Envelope
-from events_core.errors import ConfigurationError, EventTooLarge, NotAnEvent
+from events_core.errors import BindError, ConfigurationError, EventTooLarge, NotAnEvent
 from events_core.event_map import refuse_dataclass
 from events_core.events import IntegrationEvent
 from events_core.publishing.batcher import Batcher
 from events_core.publishing.messages import Carried
+
+#: Characters: AMQP has 255 bytes, and there are `.dead` and the names of instances.
+_LONGEST_QUEUE = 200
 
 
 class EventBus(IntegrationEventBus):
@@ -35,7 +38,8 @@ class EventBus(IntegrationEventBus):
     service: names the queues, ``{service}.{consumer}``. emit_timeout: seconds for `send`. max_event_bytes: of one
     message. shutdown_timeout: seconds that running handlers have to end.
 
-    Raises ConfigurationError for a service name that cannot name a queue.
+    Raises ConfigurationError for a service name that cannot name a queue, and for what is no message broker or no
+    number.
     """
 
     def __init__(
@@ -47,8 +51,15 @@ class EventBus(IntegrationEventBus):
         max_event_bytes: int = 262_144,
         shutdown_timeout: float = 10.0,
     ) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", service):
+        if not isinstance(message_broker, MessageBroker):
+            raise ConfigurationError(
+                f"EventBus takes a message broker, such as ExchangeBroker(url), not a {type(message_broker).__name__}"
+            )
+        if not isinstance(service, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", service):
             raise ConfigurationError(f"the service's name {service!r} names queues: use letters, digits, _ . -")
+        _check_number("emit_timeout", emit_timeout)
+        _check_number("max_event_bytes", max_event_bytes)
+        _check_number("shutdown_timeout", shutdown_timeout, least=0)
         self.service = service
         self._broker = message_broker
         self._emit_timeout = emit_timeout
@@ -78,9 +89,12 @@ class EventBus(IntegrationEventBus):
         Before startup nothing is connected. After it the queue and its bindings exist when this returns.
         The same name is the same queue: consumers of one name must have the same options.
 
-        Raises ConfigurationError where they have not, or where the broker cannot keep what a shared queue promises;
+        Raises ConfigurationError where they have not, where the broker cannot keep what a shared queue promises, or for
+        a name that is too long; BindError for an event that an upcaster makes another version of than is registered;
         OSError when the broker cannot be reached. Then nothing has changed.
         """
+        _check_registration(registration)
+        registration.check_versions()
         consumer = registration.consumer
         self._check_broker(consumer)
         name = self._queue_of(consumer)
@@ -102,6 +116,7 @@ class EventBus(IntegrationEventBus):
         RedisStreamBroker goes. To pause, shut down instead.
         Not registered: nothing happens. Raises OSError when the broker cannot be reached; then nothing has changed.
         """
+        _check_registration(registration)
         name = self._queue_of(registration.consumer)
         async with self._changing:
             old = self._plans.get(name)
@@ -118,7 +133,8 @@ class EventBus(IntegrationEventBus):
             if listener is not None:
                 del self._listeners[name]
                 await listener.stop(self._shutdown_timeout)
-                await listener.change(new)  # a receiver may have made anew what was missing under it
+                if new.lasting:  # an own queue is gone with its receiver
+                    await listener.change(new)  # a receiver may have made anew what was missing under it
 
     async def startup(self) -> None:
         """Connect, declare every queue, and begin to receive. Started already: nothing happens.
@@ -141,18 +157,20 @@ class EventBus(IntegrationEventBus):
         """Stop receiving, wait for the handlers that run, acknowledge what they have done, and give back the rest.
 
         Handlers that run longer than `shutdown_timeout` are cancelled, and their events come again, here or elsewhere.
-        The bus can be started again. Not started: nothing happens.
+        The bus can be started again. Not started: only what `send` uses is closed.
         """
         async with self._changing:
+            self._started = False  # also where this is cancelled: what was told to stop is not started
             await self._stop()
-            self._started = False
 
     async def send(self, topic: Topic, event: IntegrationEvent) -> None:
         """Publish an event to a topic, whatever its class says; return when the broker has confirmed it.
 
         Cancelling it does not withdraw the event. Raises EmitError after `emit_timeout` at most, NotAnEvent,
-        EventTooLarge.
+        EventTooLarge, BindError for what is no Topic.
         """
+        if not isinstance(topic, Topic):
+            raise BindError(f"send() takes a topic and an event: write Topic({topic!r:.80})")
         if not isinstance(event, IntegrationEvent):
             raise NotAnEvent(f"{event!r:.80} is no integration event: only those leave the application")
         refuse_dataclass(type(event))
@@ -178,11 +196,17 @@ class EventBus(IntegrationEventBus):
 
     async def _stop(self) -> None:
         listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():  # each of them, also where this is cancelled
+            listener.end()
         await asyncio.gather(*(listener.stop(self._shutdown_timeout) for listener in listeners.values()))
+        if self._batcher is not None:
+            await asyncio.to_thread(self._batcher.close, self._emit_timeout)
         await asyncio.to_thread(self._broker.close)
 
     def _queue_of(self, consumer: Consumer) -> str:
         shared = f"{self.service}.{consumer.name}"
+        if len(shared) > _LONGEST_QUEUE:
+            raise ConfigurationError(f"the queue {shared!r} has a name of more than {_LONGEST_QUEUE} characters")
         if not consumer.every_instance:
             return shared
         # Not when it is constructed: the forks of one process are instances of their own.
@@ -198,3 +222,15 @@ class EventBus(IntegrationEventBus):
 
     def _no_url(self) -> str:
         raise ConfigurationError(f"the message broker of {self!r} has no URL: give it one")
+
+
+def _check_registration(registration: object) -> None:
+    if not isinstance(registration, IntegrationEventBusRegistration):
+        raise BindError(
+            f"this takes one IntegrationEventBusRegistration(consumer, topic, events), not {registration!r:.80}"
+        )
+
+
+def _check_number(name: str, value: object, least: float = 0.001) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise ConfigurationError(f"EventBus({name}={value!r:.80}): must be a number from {least:g} on")

@@ -29,6 +29,7 @@ class Listener:
     def __init__(
         self, broker: MessageBroker, plan: Plan, consumer: Consumer, max_bytes: int, statistics: Statistics
     ) -> None:
+        self._statistics = statistics
         self._many = max(consumer.prefetch // 4, 1)
         self._thread = ReceivingThread(broker, plan, consumer.prefetch, max_bytes, statistics)
         self._runner = Runner(consumer.concurrency, consumer.retry, statistics, self._settled)
@@ -36,16 +37,30 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Declare the queue and begin to receive. Raises what `MessageBroker.declare` raises."""
-        await self._thread.start(self._runner)
+        """Declare the queue and begin to receive. Raises what `MessageBroker.declare` raises.
+
+        When that fails or is cancelled, nothing is heard; the thread ends by itself once the broker answers.
+        """
+        try:
+            await self._thread.start(self._runner)
+        except BaseException:
+            self._thread.stop()
+            self._statistics.connected = False
+            await self._runner.stop(0)
+            raise
 
     async def change(self, plan: Plan) -> None:
         """Hear something else from now on. Raises what `MessageBroker.declare` raises; then nothing has changed."""
         await asyncio.to_thread(self._thread.change, plan)
 
+    def end(self) -> None:
+        """Receive and begin nothing more."""
+        self._thread.stop()
+        self._runner.end()
+
     async def stop(self, timeout: float) -> None:
         """Receive nothing more, finish within `timeout` seconds what runs, and give back the rest."""
-        self._thread.stop()
+        self.end()
         await self._runner.stop(timeout)
         self._thread.wake()
         try:

@@ -47,7 +47,7 @@ class ReceivingThread:
         self._receiver: Receiver | None = None
         self._received_for: Plan | None = None  # the plan that the receiver was made with
         self._declaring = threading.Lock()  # one declaration at a time, and always of the plan in force
-        self._woken, self._stopped, self._switched = threading.Event(), threading.Event(), threading.Event()
+        self._stopped, self._switched = threading.Event(), threading.Event()
         self._epoch = 0
         self._outage = Outage(plan.queue, statistics)
 
@@ -86,7 +86,6 @@ class ReceivingThread:
     def wake(self) -> None:
         """Look around now."""
         self.told = True
-        self._woken.set()
         receiver = self._receiver
         if receiver is not None:
             receiver.wake()
@@ -108,7 +107,8 @@ class ReceivingThread:
             logger.critical("%s: a fault of the bus: nothing is received any more", self.plan.queue, exc_info=True)
             raise
         finally:
-            self._statistics.connected = False
+            if not connected.cancelled():  # else another one may hear the queue by now
+                self._statistics.connected = False
             self._close_receiver()
             try:
                 self._tell_loop(self.ended.set)
@@ -147,7 +147,8 @@ class ReceivingThread:
                 self._received_for = self.plan
             batch = self._receiver.receive(0)
             self._switched.set()
-        self._outage.end()
+        if not self._stopped.is_set():
+            self._outage.end()
         return batch
 
     def _listen(self, batch: list[Received]) -> None:
@@ -167,21 +168,22 @@ class ReceivingThread:
         assert self._receiver is not None
         if batch:
             self._statistics.given_back += len(batch)
-            self._receiver.give_back(batch)
-        self._drain(self._receiver)
+        self._drain(self._receiver, batch)
 
-    def _drain(self, receiver: Receiver) -> None:
-        """Settle everything that was handed over."""
+    def _drain(self, receiver: Receiver, late: list[Received]) -> None:
+        """Settle everything that was handed over, and give back what comes late."""
         self._settle(receiver)
         while self.settling.unsettled:
-            self._woken.wait(_POLL)
-            self._woken.clear()
+            # It is also what keeps the connection alive. Given back at once, they would come at once.
+            late += receiver.receive(_POLL)
             self._settle(receiver)
+        if late:
+            receiver.give_back(late)
 
     def _switch(self, receiver: Receiver) -> list[Received]:
         """The plan has changed: finish what runs, and take another receiver."""
         self._tell_loop(self._runner.forget)
-        self._drain(receiver)
+        self._drain(receiver, [])
         self.settling.forget()
         return self._connect()
 

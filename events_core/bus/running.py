@@ -70,10 +70,14 @@ class Runner:
         for work in waiting:
             self._settled(work)
 
-    async def stop(self, timeout: float) -> None:
-        """Begin nothing more; what runs after `timeout` seconds is cancelled, and counts as not handled."""
+    def end(self) -> None:
+        """Begin nothing more."""
         self._stopping = True
         self.forget()
+
+    async def stop(self, timeout: float) -> None:
+        """Begin nothing more; what runs after `timeout` seconds is cancelled, and counts as not handled."""
+        self.end()
         if self._running:
             await asyncio.wait(self._running, timeout=timeout)
         if self._running:
@@ -108,7 +112,8 @@ class Runner:
         if work is None:
             return  # given up on when it could not be cancelled
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):  # of handlers_of(), or a fault of ours; given back it would come at once
+        if error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+            # Of handlers_of(), or a fault of ours; given back it would come at once.
             work.failures = [Failure("the bus", "failed", error)]
         self._settled(work)
         self._go_on()

@@ -11,13 +11,14 @@ from events_core.brokers import MessageBroker, Received, Receiver
 from events_core.bus.dead import Dead, DeadQueue
 from events_core.bus.running import Work
 from events_core.bus.statistics import Statistics
-from events_core.errors import EmitError
 from events_core.receiving import Refused
 
 logger = logging.getLogger(__name__)
 
-#: Messages that are put into the dead queue at once, seconds for it, and between two attempts.
-_CHUNK, _TO_BURY, _PAUSE = 1000, 5.0, 5.0
+#: Messages that are put into the dead queue at once, and their bytes, but for one that is larger by itself.
+_CHUNK, _CHUNK_BYTES = 1000, 8_000_000
+#: Seconds for it, and between two attempts.
+_TO_BURY, _PAUSE = 5.0, 5.0
 
 
 class Settling:
@@ -93,15 +94,23 @@ class Settling:
 
     def _bury(self, receiver: Receiver) -> None:
         """Only what the dead queue has confirmed is acknowledged. An instance's own queue has none."""
-        dead = self._dead[:_CHUNK]
+        buried = self._chunk()
         if self._dead_queue is not None:
-            try:
-                self._dead_queue.declare()  # someone may have deleted it
-                self._dead_queue.add(dead, _TO_BURY)
-            except EmitError as error:
+            number = len(buried)
+            buried, error = self._dead_queue.add(buried, _TO_BURY)
+            if error is not None:
                 self._bury_at = time.monotonic() + _PAUSE
-                name = self._dead_queue.name
-                logger.error("%d messages cannot be put into %s, again in %g s: %s", len(dead), name, _PAUSE, error)
-                return
-        receiver.acknowledge([one.received for one in dead])
-        del self._dead[: len(dead)]
+                left, name = number - len(buried), self._dead_queue.name
+                logger.error("%d messages cannot be put into %s, again in %g s: %s", left, name, _PAUSE, error)
+        if buried:
+            receiver.acknowledge([one.received for one in buried])
+            done = {id(one) for one in buried}
+            self._dead = [one for one in self._dead if id(one) not in done]
+
+    def _chunk(self) -> list[Dead]:
+        size = 0
+        for count, one in enumerate(self._dead[:_CHUNK]):
+            size += len(one.received.body)
+            if count and size > _CHUNK_BYTES:
+                return self._dead[:count]
+        return self._dead[:_CHUNK]

@@ -8,11 +8,10 @@ from typing import Any
 import amqp
 import kombu
 
-from events_core.publishing.amqp_connection import ERRORS
-from events_core.publishing.base import Deadline, unsent
-from events_core.publishing.confirms import Batch, ConfirmingConnection, Outgoing
+from events_core.publishing.amqp_batches import AMQPBatches, unanswered
+from events_core.publishing.base import Deadline
+from events_core.publishing.confirms import Outgoing
 from events_core.publishing.messages import Message
-from events_core.publishing.pool import ConnectionPool
 
 
 class AMQPPublisher:
@@ -24,39 +23,19 @@ class AMQPPublisher:
 
     def __init__(self, connection: kombu.Connection, queue: Callable[[str], kombu.Queue]) -> None:
         self._queue = queue
-        self._pool = amqp_pool(connection)
+        self._batches: AMQPBatches[str] = AMQPBatches(connection, self._declare, "correlation_id", _reason)
 
     def publish(self, messages: Sequence[Message], timeout: float) -> None:
         """See `Publisher.publish`."""
-        deadline = Deadline(timeout)
-        try:
-            connection = self._pool.take(deadline)
-        except ERRORS as error:
-            raise unsent(f"RabbitMQ cannot be reached: {error}", messages) from error
-        batch = Batch([_outgoing(message) for message in messages], "correlation_id")
-        try:
-            connection.declare({message.delivery.queue for message in messages}, self._declare, deadline)
-            connection.publish(batch, deadline)
-            missing = batch.unroutable()
-            if missing:  # someone deleted a queue that this connection had declared
-                queues = {messages[index].delivery.queue for index in missing}
-                connection.forget(queues)
-                connection.declare(queues, self._declare, deadline)
-                batch.send_again(missing)
-                connection.publish(batch, deadline)
-        except ERRORS as error:
-            self._pool.drop(connection)
-            raise batch.error(_reason(error)) from error
-        except BaseException:
-            self._pool.drop(connection)
-            raise
-        self._pool.give_back(connection)
+        outgoing = [_outgoing(message) for message in messages]
+        queues = {message.delivery.queue for message in messages}
+        batch = self._batches.publish(messages, outgoing, queues, Deadline(timeout), to_queues=True)
         if not batch.all_confirmed():
             raise batch.error("RabbitMQ refused")
 
     def close(self) -> None:
         """See `Publisher.close`."""
-        self._pool.close()
+        self._batches.close()
 
     def _declare(self, channel: Any, name: str) -> None:
         declaration = self._queue(name)
@@ -67,15 +46,6 @@ class AMQPPublisher:
             auto_delete=declaration.auto_delete,
             arguments=declaration.queue_arguments,
         )
-
-
-def amqp_pool(connection: kombu.Connection) -> ConnectionPool[ConfirmingConnection]:
-    """Connections like the given one, which is never opened itself."""
-    return ConnectionPool(
-        lambda deadline: ConfirmingConnection(connection, deadline),
-        again=ERRORS,
-        final=(amqp.AccessRefused, amqp.NotAllowed),
-    )
 
 
 def _outgoing(message: Message) -> Outgoing:
@@ -91,10 +61,10 @@ def _outgoing(message: Message) -> Outgoing:
     return Outgoing(message.delivery, content, "", message.delivery.queue)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, amqp.PreconditionFailed):
         return (
             f"a queue exists on the broker with other arguments ({error}): delete it once it is empty, "
             "or set EVENTS_QUORUM_QUEUES as it was declared"
         )
-    return f"RabbitMQ did not answer: {error}"
+    return unanswered(error)

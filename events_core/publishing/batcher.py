@@ -1,4 +1,4 @@
-"""aemit without blocking the loop: one thread per process publishes whatever has come together."""
+"""aemit without blocking the loop: one thread publishes whatever has come together."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closing = False
 
     async def publish(self, messages: Sequence[Carried], timeout: float) -> None:
         """Publish any number of messages, confirmed. Cancelling it does not withdraw them.
@@ -43,12 +44,20 @@ class Batcher:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._changed:
             self._waiting.append(_Waiting(messages, Deadline(timeout), future))
+            self._closing = False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="events-emit", daemon=True)
                 self._thread.start()
                 atexit.register(self._drain, timeout)
             self._changed.notify_all()
         await future
+
+    def close(self, timeout: float) -> None:
+        """End the thread once everything is out; wait for that, at most `timeout` seconds. It can be used again."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._thread is None or not self._closing, timeout)
 
     def _drain(self, timeout: float) -> None:
         """At exit: what was cancelled, but not withdrawn, still goes out."""
@@ -58,7 +67,12 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    self._thread = None
+                    atexit.unregister(self._drain)
+                    self._changed.notify_all()
+                    return
                 batch = self._next_batch()
             self._publish(batch)
             with self._changed:

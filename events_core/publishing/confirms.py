@@ -42,7 +42,7 @@ class Batch:
         self.confirmed: set[int] = set()
         self.refused: set[int] = set()
         self._key = key
-        self._returned: set[str] = set()
+        self._returned: set[tuple[str, str, str]] = set()
 
     def answered(self, tag: int, multiple: bool, *, accepted: bool) -> None:
         tags = [known for known in self.pending if known <= tag] if multiple else [tag]
@@ -54,8 +54,8 @@ class Batch:
             routed = self._id(index) not in self._returned
             (self.confirmed if accepted and routed else self.refused).add(index)
 
-    def returned(self, content: amqp.Message) -> None:
-        self._returned.add(content.properties[self._key])
+    def returned(self, exchange: str, routing_key: str, content: amqp.Message) -> None:
+        self._returned.add((exchange, routing_key, content.properties[self._key]))
 
     def unroutable(self) -> list[int]:
         """Those that no queue was there for."""
@@ -83,9 +83,9 @@ class Batch:
             unsent=deliveries(self.refused | (set(range(len(self.messages))) - sent)),
         )
 
-    def _id(self, index: int) -> str:
-        properties: dict[str, str] = self.messages[index].content.properties
-        return properties[self._key]
+    def _id(self, index: int) -> tuple[str, str, str]:
+        message = self.messages[index]  # one event may go to several exchanges
+        return message.exchange, message.routing_key, message.content.properties[self._key]
 
 
 class ConfirmingConnection:
@@ -148,7 +148,7 @@ class ConfirmingConnection:
 
     def _on_return(self, error: Any, exchange: str, routing_key: str, message: amqp.Message) -> None:
         if self._batch is not None:
-            self._batch.returned(message)
+            self._batch.returned(exchange, routing_key, message)
 
     def is_stale(self) -> bool:
         try:

@@ -15,12 +15,13 @@ from events_core.envelope import Envelope
 from events_core.events import IntegrationEvent
 from events_core.handlers import HandlerSpec
 from events_core.ids import delivery_id
-from events_core.publishing.messages import Message, delivery_body
+from events_core.publishing.messages import Delivery, Message, delivery_body, task_headers
 from events_core.publishing.stored import StoredMessage
 from events_core.receiving import Refused
 from events_worker.dead_letters import DeadLetter
 from events_worker.outcome import Dead
 from events_worker.run import ONCE_HEADER
+from events_worker.subscriptions.neighbours import Asked
 
 #: Bytes kept of a message that is no event, as of one that is no delivery.
 _LONGEST_RAW = 262_144
@@ -33,6 +34,14 @@ def deliveries(
     for message in system.messages.messages(specs, event, envelope, envelope.to_json(), None):
         message.headers.update(_headers(envelope))
         yield message
+
+
+def delivery_to_stranger(asked: Asked, envelope: Envelope) -> Message:
+    """The delivery to a handler that only another worker knows. One that does not know it either holds it."""
+    task_id = delivery_id(UUID(envelope.id), asked.handler)
+    headers = {**task_headers(asked.handler), "id": task_id, "root_id": task_id, "parent_id": None}
+    headers |= {"argsrepr": envelope.argsrepr, **_headers(envelope)}
+    return Message(Delivery(asked.handler, task_id, asked.queue), headers, delivery_body(envelope.to_json()))
 
 
 def gates(spec: HandlerSpec, event: IntegrationEvent) -> list[str] | None:
@@ -88,4 +97,5 @@ def _id_of(queue: str, received: Received) -> str:
     if not received.message_id:
         return str(uuid4())
     body = uuid5(NAMESPACE_OID, received.body.hex())
-    return str(uuid5(NAMESPACE_OID, f"{queue} {received.message_id} {body}"))
+    message_id = received.message_id.encode("utf-8", "replace").decode()  # a broker may let lone surrogates through
+    return str(uuid5(NAMESPACE_OID, f"{queue} {message_id} {body}"))

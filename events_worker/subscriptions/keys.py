@@ -23,3 +23,8 @@ def counts_key(coordination: Coordination, queue: str) -> str:
 def consumers_key(coordination: Coordination, queue: str) -> str:
     """A sorted set: which workers listen, by when they last said so."""
     return coordination.key(f"subscription:{queue}:consumers")
+
+
+def neighbours_key(coordination: Coordination, queue: str) -> str:
+    """A hash: what each worker that listens asks for, and when it last said so."""
+    return coordination.key(f"subscription:{queue}:asked")

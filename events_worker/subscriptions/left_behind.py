@@ -5,7 +5,7 @@ from __future__ import annotations
 from events_core import ConfigurationError, EventSystem
 from events_core.brokers.base import Subscription
 from events_core.coordination import Coordination
-from events_worker.subscriptions.keys import bindings_key, consumers_key, counts_key, queues_key
+from events_worker.subscriptions.keys import bindings_key, consumers_key, counts_key, neighbours_key, queues_key
 from events_worker.subscriptions.tally import consumers_of
 from events_worker.subscriptions.topology import declared_bindings
 
@@ -33,6 +33,6 @@ def delete_queue(system: EventSystem, coordination: Coordination, queue: str) ->
         raise ConfigurationError(f"{system.name!r} has no message broker, on which {queue!r} could be deleted")
     system.message_broker.delete(Subscription(queue, declared_bindings(coordination, queue)))
     with coordination.client.pipeline() as pipe:
-        pipe.delete(*(name(coordination, queue) for name in (bindings_key, counts_key, consumers_key)))
+        pipe.delete(*(name(coordination, queue) for name in (bindings_key, counts_key, consumers_key, neighbours_key)))
         pipe.srem(queues_key(coordination), queue)
         pipe.execute()

@@ -18,6 +18,7 @@ from events_core.publishing.messages import Carried
 from events_core.subscribers import SubscribedQueue
 from events_worker.parts import Parts
 from events_worker.subscriptions.batch import Batch, Sorter
+from events_worker.subscriptions.neighbours import Neighbours, asked_for
 from events_worker.subscriptions.tally import Tally
 from events_worker.subscriptions.topology import declare
 
@@ -44,11 +45,13 @@ class Listener(threading.Thread):
         self._parts = parts
         self._broker = broker
         self._queue = queue
-        self._sorter = Sorter(system, queue, broker.format)
+        self._neighbours = Neighbours(parts.coordination, queue.name, asked_for(system, queue))
+        self._sorter = Sorter(system, queue, broker.format, self._neighbours)
         self._tally = Tally(parts.coordination, queue.name)
         self._stopped = threading.Event()
         self._receiver: Receiver | None = None
         self._pause = _FIRST_PAUSE
+        self._declared_for: frozenset[tuple[str, str]] = frozenset()
 
     def run(self) -> None:
         while not self._stopped.is_set():
@@ -65,26 +68,44 @@ class Listener(threading.Thread):
                 logger.exception("the subscription %s failed", self._queue.name)
                 self._wait("a fault", _LONGEST_PAUSE)
         self._tally.leave()
+        try:
+            self._neighbours.leave()
+        except redis.RedisError:
+            pass  # it is forgotten after a while
 
     def _wait(self, reason: str, seconds: float) -> None:
         logger.warning("the subscription %s waits, again in %.1f s: %s", self._queue.name, seconds, reason)
         self._stopped.wait(seconds)
 
     def _listen(self) -> None:
-        subscription = declare(self._broker, self._parts.coordination, self._queue)
+        self._neighbours.refresh(fresh=True)  # they hear of this worker before anything comes because of it
+        subscription = declare(self._broker, self._parts.coordination, self._queue, self._neighbours.bindings)
+        self._declared_for = self._neighbours.bindings
         receiver = self._receiver = self._broker.receiver(subscription, _PREFETCH)
         try:
             while not self._stopped.is_set():
                 received = receiver.receive(self._tally.flush())
                 self._pause = _FIRST_PAUSE  # it answers
+                self._tidy()
                 if received:
                     batch = self._sorter.sort(received)
+                    if batch.skipped:
+                        self._insist(lambda: self._neighbours.refresh(fresh=True))
+                        self._sorter.leave_out(batch)
                     self._secure(batch)
                     receiver.acknowledge(received)
                     self._count(batch)
         finally:
             self._receiver = None
             receiver.close()
+
+    def _tidy(self) -> None:
+        """Unbind what only workers asked for that have gone."""
+        self._insist(self._neighbours.refresh)
+        others = self._neighbours.bindings
+        if others != self._declared_for:
+            declare(self._broker, self._parts.coordination, self._queue, others)
+            self._declared_for = others
 
     def _secure(self, batch: Batch) -> None:
         """Return when all that the batch has become is stored, or confirmed by Celery's broker."""

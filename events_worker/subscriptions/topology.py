@@ -10,13 +10,16 @@ from events_core.subscribers import SubscribedQueue
 from events_worker.subscriptions.keys import bindings_key, queues_key
 
 
-def declare(broker: MessageBroker, coordination: Coordination, queue: SubscribedQueue) -> Subscription:
-    """Make the queue and its bindings exist, and those go that a worker declared earlier.
+def declare(
+    broker: MessageBroker, coordination: Coordination, queue: SubscribedQueue, others: frozenset[tuple[str, str]]
+) -> Subscription:
+    """Make the queue and its bindings exist, and those go that a worker declared earlier and none asks for any more.
 
-    What was declared is written down after it is: a worker that dies in between repeats it.
+    others: what other workers ask for. What was declared is written down after it is: a worker that dies in between
+    repeats it.
     Raises OSError, redis.RedisError where a server does not answer; ConfigurationError where the queue cannot be had.
     """
-    subscription = Subscription(queue.name, queue.bindings)
+    subscription = Subscription(queue.name, queue.bindings | others)
     broker.declare(subscription, declared_bindings(coordination, queue.name) - subscription.bindings)
     with coordination.client.pipeline() as pipe:
         pipe.sadd(queues_key(coordination), queue.name)

@@ -30,7 +30,12 @@ class Town:
         self._folder = folder
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # where `python` is this one
         self._urls = {"PATH": path, "RABBITMQ_URL": broker_url, "REDIS_URL": redis_url.replace("//:", "//default:")}
-        self._shop = {"PATH": path, "EVENTS_BROKER_URL": broker_url, "EVENTS_REDIS_URL": redis_url, "SHOP_BROKER": broker}
+        self._shop = {
+            "PATH": path,
+            "EVENTS_BROKER_URL": broker_url,
+            "EVENTS_REDIS_URL": redis_url,
+            "SHOP_BROKER": broker,
+        }
 
     def run(self, name: str) -> Process:
         """A program of the page: the shop with its settings, the others without the library on their path."""

@@ -1,4 +1,4 @@
-"""The shipped contract of message brokers, on topic exchanges of RabbitMQ and of Redis."""
+"""The shipped contract of message brokers, on topic exchanges of a transport of kombu's that is neither of the two."""
 
 from __future__ import annotations
 
@@ -8,33 +8,7 @@ import pytest
 
 from events_core.brokers import ExchangeBroker
 from events_core.testing.broker_contract import BrokerContract
-from tests.support.exchanges import InMemory, OnExchanges
-from tests.support.rabbitmq_server import RabbitServer
-from tests.support.redis_server import RedisServer
-
-
-class TestExchangesOfRabbitMQ(BrokerContract):
-    promises = ExchangeBroker.promises
-
-    @pytest.fixture
-    def server(self, amqp_url: str) -> OnExchanges:
-        return OnExchanges(amqp_url)
-
-    @pytest.fixture
-    def own_server(self, own_rabbitmq_server: RabbitServer) -> OnExchanges:
-        return OnExchanges(own_rabbitmq_server.url, own_rabbitmq_server)
-
-
-class TestExchangesOfRedis(BrokerContract):
-    promises = ExchangeBroker.promises
-
-    @pytest.fixture
-    def server(self, redis_url: str) -> OnExchanges:
-        return OnExchanges(redis_url)
-
-    @pytest.fixture
-    def own_server(self, own_redis_server: RedisServer) -> OnExchanges:
-        return OnExchanges(own_redis_server.url, own_redis_server)
+from tests.support.exchanges import InMemory
 
 
 class TestExchangesOfKombu(BrokerContract):

@@ -199,6 +199,40 @@ class TestDead:
         run(main)
 
 
+class Counting(ExchangeBroker):
+    """Counts declarations: each takes a connection of its own."""
+
+    declared = 0
+
+    def declare(self, subscription: Subscription, obsolete: frozenset[tuple[str, str]] = frozenset()) -> None:
+        self.declared += 1
+        super().declare(subscription, obsolete)
+
+
+def test_burying_declares_nothing_and_makes_a_deleted_dead_queue_anew(broker_url: str) -> None:
+    async def main() -> None:
+        def give_up(event: Said) -> None:
+            raise GiveUp
+
+        broker, other = Counting(broker_url), ExchangeBroker(broker_url)
+        async with EventBus(broker, "chat") as bus:
+            consumer = EventHandlerConsumer("rooms", {Said: [give_up]}, prefetch=1)
+            await bus.register(IntegrationEventBusRegistration(consumer, CHAT, [Said]))
+            begun = broker.declared
+            await say(bus, *TEXTS[:20])
+            await until(lambda: bus.statistics["chat.rooms"].failed == 20)
+            await asyncio.to_thread(letters, other, 20)
+            await asyncio.to_thread(other.delete, Subscription(DEAD, frozenset({(DEAD, "#")})))
+            await say(bus, "one", "two")
+            await until(lambda: bus.statistics["chat.rooms"].failed == 22)
+            assert broker.declared == begun
+        found = letters(other, 2)
+        assert [str(message.headers[REASON]) for message in found] == ["gave_up", "gave_up"]
+        assert bus.statistics["chat.rooms"].outages == 0
+
+    run(main)
+
+
 def garbage(broker: MessageBroker) -> IntegrationMessage:
     """What some other program may publish where our events go."""
     event = Said(text="")

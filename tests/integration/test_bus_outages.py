@@ -21,7 +21,8 @@ from tests.support.redis_server import RedisServer
 
 @pytest.fixture(
     params=[
-        pytest.param("own_rabbitmq_server", marks=pytest.mark.rabbitmq),
+        # Restarting RabbitMQ takes tens of seconds.
+        pytest.param("own_rabbitmq_server", marks=[pytest.mark.rabbitmq, pytest.mark.contract]),
         pytest.param("own_redis_server", marks=pytest.mark.redis),
     ]
 )
@@ -137,6 +138,7 @@ class Counting(ExchangeBroker):
         super().declare(subscription, obsolete)
 
 
+@pytest.mark.contract  # the intervals grow to seconds
 def test_without_a_server_it_is_tried_at_growing_intervals(broker_url: str) -> None:
     async def main() -> None:
         heard: list[str] = []

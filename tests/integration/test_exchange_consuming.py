@@ -140,14 +140,21 @@ class TestProperties:
         assert [message.body for message in take(receivers(broker.receiver(QUEUE)), 5)] == bodies
 
 
-INFORMATION = '{"exchange": 1, "routing_key": null}'
+DEEP = "[" * 400 + "]" * 400
+LONE = '"\\ud800"'  # half a character
+PROPERTIES = (
+    f', "headers": {{"a": {LONE}}}, "properties": {{"message_id": {LONE}, "delivery_tag": 1, '
+    '"delivery_info": {"exchange": 1, "routing_key": null}}}'
+)
 GARBAGE: list[dict[str, str | bytes]] = [
     {"m": b"\xff\x00"},
     {"m": "{"},
     {"m": "[]"},
     {"m": '{"body": 1}'},
     {"x": "y"},
-    {"m": '{"body": {"a": 1}, "headers": {}, "properties": {"delivery_info": ' + INFORMATION + ', "delivery_tag": 1}}'},
+    {"m": '{"body": {"a": 1}' + PROPERTIES},
+    {"m": '{"body": ' + DEEP + PROPERTIES},
+    {"m": f'{{"content-type": {LONE}, "body": {{"a": {LONE}}}' + PROPERTIES},
 ]
 
 
@@ -162,7 +169,8 @@ def test_garbage_in_a_stream(redis_url: str, receivers: Keep) -> None:
         receiver = receivers(broker.receiver(QUEUE))
         found = take(receiver, len(GARBAGE) + 1)
         assert [message.body for message in found[:5]] == [b"\xff\x00", b"{", b"[]", b'{"body": 1}', b"x y"]
-        assert found[5].body == b'{"a":1}'
+        assert [message.body for message in found[5:8]] == [b'{"a":1}', DEEP.encode(), f'{{"a": {LONE}}}'.encode()]
+        assert (found[7].message_id, found[7].content_type, found[7].headers) == ("?", "?", {})
         assert numbers(found[-1:]) == [1]
         receiver.acknowledge(found)
         assert client.xlen("stream:queue") == 0
@@ -260,6 +268,45 @@ class TestADeletedQueue:
             client.delete("stream:queue")
         publish(broker, "orders", Placed(number=1))
         assert numbers(take(receiver, 1)) == [1]
+        broker.close()
+
+    @pytest.mark.parametrize("gone", ["everything", "the topic", "the queue"])
+    def test_bindings_that_are_gone_while_the_connection_stands(
+        self, redis_url: str, receivers: Keep, gone: str
+    ) -> None:
+        """Redis was emptied: a lasting queue hears what is published from its consumer's next look at them on."""
+        broker = ExchangeBroker(redis_url)
+        broker.declare(QUEUE)
+        receiver: Any = receivers(broker.receiver(QUEUE))
+        assert receiver.receive(0) == []
+        with connect(redis_url) as client:
+            if gone == "everything":
+                client.flushdb()
+            else:
+                of = {"the topic": "orders", "the queue": "queue"}[gone]
+                client.delete(*[key for key in client.scan_iter() if key.decode().split(".", 1)[-1].endswith(of)])
+        receiver._link.declared -= 60  # a minute goes by
+        assert receiver.receive(0) == []
+        publish(broker, "orders", Placed(number=1))
+        assert numbers(take(receiver, 1)) == [1]
+        assert broker.unroutable_count == 0
+        broker.close()
+
+    def test_what_another_worker_has_unbound_stays_unbound(self, redis_url: str, receivers: Keep) -> None:
+        """In the middle of a deploy: the older worker's consumer does not bind it again."""
+        broker = ExchangeBroker(redis_url)
+        older = Subscription("queue", frozenset({("orders", key_of(Placed)), ("orders", key_of(Paid)), ("crm", "#")}))
+        broker.declare(older)
+        receiver: Any = receivers(broker.receiver(older))
+        assert receiver.receive(0) == []
+        broker.declare(Subscription("queue", frozenset({("orders", key_of(Placed))})))
+        receiver._link.declared -= 60  # a minute goes by
+        assert receiver.receive(0) == []
+        publish(broker, "orders", Paid(number=1), Placed(number=2))
+        publish(broker, "crm", Placed(number=3))
+        assert numbers(take(receiver, 1)) == [2]
+        assert receiver.receive(SOON) == []
+        assert broker.unroutable_count == 2
         broker.close()
 
     def test_a_consumer_s_own_one_is_bound_again(self, redis_url: str, receivers: Keep) -> None:

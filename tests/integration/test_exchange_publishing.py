@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import kombu
@@ -16,6 +17,7 @@ from kombu.transport import memory
 from events_core import EmitError
 from events_core.brokers import ExchangeBroker, Subscription
 from events_core.errors import ConfigurationError
+from events_core.publishing.base import Deadline
 from tests.support import servers
 from tests.support.exchanges import Customer, Paid, Placed, connection_to, key_of, messages, numbers, publish, take
 from tests.support.ports import free_port
@@ -139,6 +141,17 @@ class TestUnroutable:
         assert caught.value.unsent == [batch[1].delivery]
         broker.close()
 
+    def test_one_event_for_two_topics(self, broker_url: str) -> None:
+        """In one call, and only one of the topics has a queue: each is told of by its own name."""
+        broker = ExchangeBroker(broker_url, unroutable="raise")
+        broker.declare(Subscription("queue", ALL))
+        event = Placed()
+        batch = [*messages(broker, "nobody", event), *messages(broker, "orders", event)]
+        with pytest.raises(EmitError, match="of topic nobody") as caught:
+            broker.publish(batch, 10)
+        assert (caught.value.confirmed, caught.value.unsent) == ([batch[1].delivery], [batch[0].delivery])
+        broker.close()
+
     def test_dead_letter(self, broker_url: str) -> None:
         """It is kept, whole, in a queue that anyone can read; also when that queue was deleted meanwhile."""
         broker = ExchangeBroker(broker_url, unroutable="dead_letter")
@@ -220,6 +233,32 @@ class TestConflicts:
             broker.publish(batch, 10)
         broker.declare(Subscription("queue", ALL))
         broker.publish(batch, 10)
+        broker.close()
+
+    def test_after_an_exchange_was_deleted_one_call_fails_for_it(self, amqp_url: str) -> None:
+        """However many connections of this process have declared it before."""
+        broker: Any = ExchangeBroker(amqp_url)
+        publish(broker, "orders", Placed())
+        pool = broker._exchange._batches._pool
+        first = pool.take(Deadline(10))
+        publish(broker, "orders", Placed())  # on a second connection
+        pool.give_back(first)
+        with connection_to(amqp_url) as connection:
+            connection.default_channel.exchange_delete("orders")
+        with pytest.raises(EmitError, match="NOT_FOUND"):
+            publish(broker, "orders", Placed())
+        publish(broker, "orders", Placed())
+        broker.close()
+
+    def test_what_cannot_be_sent_is_told_of_like_all_that_fails(self, amqp_url: str) -> None:
+        """Those before it are uncertain, those behind it unsent; nobody who shares the batch gets another error."""
+        broker = ExchangeBroker(amqp_url)
+        batch = messages(broker, "orders", Placed(), Placed(), Placed())
+        batch[1].content_type = "x" * 300  # AMQP has no room for it
+        with pytest.raises(EmitError, match="a message cannot be sent to RabbitMQ") as caught:
+            broker.publish(batch, 10)
+        assert counts(caught.value) == (0, 2, 1)
+        broker.publish(batch[:1], 10)
         broker.close()
 
     def test_a_key_of_another_type_in_a_queue_s_place(self, redis_url: str) -> None:

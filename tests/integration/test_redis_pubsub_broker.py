@@ -15,7 +15,8 @@ import redis
 import redis.asyncio
 
 from events_core import ConfigurationError, ECSTEvent, NotificationEvent
-from events_core.brokers import Received, RedisPubSubBroker, Subscription, redis_pubsub_receiver
+from events_core.brokers import Received, RedisPubSubBroker, Subscription
+from events_core.brokers.redis_pubsub import receiver as redis_pubsub_receiver
 from events_core.envelope import Envelope
 from events_core.events import IntegrationEvent
 from tests.support.proxy import Proxy

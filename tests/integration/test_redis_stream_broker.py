@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from events_core import ECSTEvent, EmitError, NotificationEvent
-from events_core.brokers import Received, Receiver, RedisStreamBroker, Subscription, redis_stream_group
+from events_core.brokers import Received, Receiver, RedisStreamBroker, Subscription
+from events_core.brokers.redis_stream import group as redis_stream_group
 from events_core.envelope import Envelope
 from events_core.errors import ConfigurationError, InvalidEnvelope
 from events_core.events import IntegrationEvent
@@ -226,12 +227,12 @@ def test_without_an_answer_it_is_uncertain_and_sent_once(redis_server: RedisServ
 
 def test_what_a_consumer_works_on_is_its_own_and_what_it_forgets_is_not(redis_url: str) -> None:
     """While it calls `receive` nobody takes over what it holds, however long; when it does not, somebody does."""
-    broker = RedisStreamBroker(redis_url, claim_after=0.5)
+    broker = RedisStreamBroker(redis_url, claim_after=1)
     broker.declare(MAIL)
     publish(broker, Placed(number=1))
     busy, other = broker.receiver(MAIL), broker.receiver(MAIL)
     held = take(busy, 1)
-    end = time.monotonic() + 1.5
+    end = time.monotonic() + 2.5
     while time.monotonic() < end:
         assert busy.receive(0.1) == []
         assert other.receive(0.1) == []
@@ -292,7 +293,7 @@ def test_a_connection_that_leads_nowhere_is_found_out(
     redis_server: RedisServer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was held comes again over the next one."""
-    monkeypatch.setattr("events_core.brokers.redis_stream_receiver.PATIENCE", 0.5)
+    monkeypatch.setattr("events_core.brokers.redis_stream.receiver.PATIENCE", 0.5)
     with Proxy(redis_server.port) as proxy:
         broker = RedisStreamBroker(redis_url.replace(str(redis_server.port), str(proxy.port)))
         broker.declare(MAIL)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -140,6 +142,29 @@ def test_a_changed_list_of_events_unbinds_what_went(broker: str, redis_server: A
         sub.rig.wait_for_records("t", 1, "shipped")
         wait_until(lambda: sub.counts()["received"] == 2, what="the confirmation to be counted")
         assert sub.counts()["skipped"] == 0
+        assert old.alive
+
+
+@BROKERS
+def test_what_only_a_newer_worker_asks_for_is_not_lost(broker: str, redis_server: Any, rabbitmq_server: Any) -> None:
+    """In the middle of a deploy the older worker takes events from the shared queue that only the newer one has a
+    subscriber for, and both have others: it makes the newer one's deliveries too, which wait until that runs again. It
+    does not unbind what the newer one has bound, though it starts later.
+    """
+    with subscription_rig(broker, redis_server, rabbitmq_server) as sub:
+        new = sub.worker("threads", 2)
+        old = sub.worker("threads", 2, env={"TEST_DEPLOY": "old"})
+        wait_until(lambda: len(sub.consumers()) == 2, what="both to listen")
+        os.kill(new.pid, signal.SIGSTOP)
+        sub.orders.emit_many([app.Confirmed(tag="t", number=number) for number in range(0, 12, 2)])
+        sub.orders.emit_many([app.Cancelled(tag="t", number=number) for number in range(1, 12, 2)])
+        wait_until(lambda: sub.counts()["received"] >= 4, what="the older one to take its share")
+        os.kill(new.pid, signal.SIGCONT)
+        sub.rig.wait_for_records("t", 12, "booked", timeout=90)
+        wait_until(lambda: starts(sub, "t", "shipped") == 6, what="all to be shipped")
+        assert sorted(line["number"] for line in sub.rig.records("t", "booked")) == [*range(12)]
+        assert sub.counts()["skipped"] == 0
+        assert sub.rig.letters() == []
         assert old.alive
 
 

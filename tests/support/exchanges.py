@@ -1,9 +1,9 @@
-"""Servers with topic exchanges, as the contract of message brokers wants them."""
+"""Topic exchanges: connections, events, and short ways to publish and to take."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import kombu
 
@@ -12,8 +12,6 @@ from events_core.brokers import ExchangeBroker, IntegrationMessage, MessageBroke
 from events_core.envelope import Envelope
 from events_core.events import IntegrationEvent
 from events_core.transport.schemes import with_streams
-from tests.support.rabbitmq_server import RabbitServer
-from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 CLAIM_AFTER = 1.0
@@ -26,24 +24,17 @@ def connection_to(url: str) -> kombu.Connection:
     return kombu.Connection(with_streams(url), transport_options=options)
 
 
-class OnExchanges:
-    """A server, and how a stranger publishes there.
+class InMemory:
+    """kombu's transport without a server, and how a stranger publishes there."""
 
-    url: asked each time, since a server may not run yet. server: to be stopped and started.
-    """
-
-    def __init__(self, url: str | Callable[[], str], server: RedisServer | RabbitServer | None = None) -> None:
-        self._url, self._server = url, server
-
-    @property
-    def url(self) -> str:
-        return self._url if isinstance(self._url, str) else self._url()
+    def __init__(self) -> None:
+        self._broker = ExchangeBroker("memory://localhost")
 
     def broker(self) -> ExchangeBroker:
-        return ExchangeBroker(connection_to(self.url))
+        return self._broker
 
     def put(self, topic: str, routing_key: str, body: bytes) -> None:
-        with connection_to(self.url) as connection:
+        with connection_to("memory://localhost") as connection:
             connection.Producer().publish(
                 body,
                 exchange=kombu.Exchange(topic, "topic", durable=True),
@@ -52,25 +43,6 @@ class OnExchanges:
                 content_type="application/octet-stream",
                 content_encoding="binary",
             )
-
-    def stop(self) -> None:
-        assert self._server is not None
-        self._server.stop()
-
-    def start(self) -> None:
-        assert self._server is not None
-        self._server.start()
-
-
-class InMemory(OnExchanges):
-    """kombu's transport without a server."""
-
-    def __init__(self) -> None:
-        super().__init__("memory://localhost")
-        self._broker = ExchangeBroker("memory://localhost")
-
-    def broker(self) -> ExchangeBroker:
-        return self._broker
 
 
 class Placed(NotificationEvent, event_type="exchange.order.placed"):

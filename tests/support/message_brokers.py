@@ -74,7 +74,8 @@ class OnKombu(OnServer):
         self._url = url
 
     def broker(self) -> MessageBroker:
-        return ExchangeBroker(self._url)
+        options = {"claim_after": CLAIM_AFTER} if self._url.startswith("redis") else {}
+        return ExchangeBroker(kombu.Connection(self._url, transport_options=options))
 
     def put(self, topic: str, routing_key: str, body: bytes) -> None:
         with kombu.Connection(self._url.replace("redis://", "redis-streams://", 1)) as connection:

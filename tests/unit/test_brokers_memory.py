@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events_core import ECSTEvent, NotificationEvent, brokers
-from events_core.brokers import InMemoryBroker, Received, Subscription, unheard
+from events_core.brokers import InMemoryBroker, Received, Subscription, matching, unheard
 from events_core.brokers.matching import matches, wanted
 from events_core.brokers.redis_window import Window
 from events_core.brokers.unheard import Unheard
@@ -127,6 +127,15 @@ def test_matching_ends_and_a_key_matches_itself(pattern: list[str], words: list[
     if matches(".".join(pattern), key):
         assert matches(".".join(["#", *pattern]), key)
         assert len([word for word in pattern if word != "#"]) <= len(words)
+
+
+def test_matching_what_a_stranger_sends_takes_no_more_than_its_length() -> None:
+    """Trying each way to share the words out would never end; and a long key is not remembered."""
+    words = ".".join(["a"] * 1000)
+    before = matching._known.cache_info()
+    assert not matches("#.*.#.*.#.*.#.*.#.*.b", words)
+    assert matches("#.*.#.*.#.*.#.*.#.*.b", f"{words}.b")
+    assert matching._known.cache_info() == before
 
 
 def test_a_binding_is_for_its_topic() -> None:

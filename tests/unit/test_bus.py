@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from events_core import BindError, ConfigurationError, DomainEvent, ECSTEvent, NotificationEvent, Retry
+from events_core import catalog as catalog_module
 from events_core.brokers import InMemoryBroker, RedisPubSubBroker
 from events_core.bus import (
     Consumer,
@@ -59,10 +60,13 @@ def registration(*events: Any, topic: str = "chat", by: Consumer | None = None) 
 
 
 class TestTopic:
-    @pytest.mark.parametrize("name", ["", "two words", "a*", "#", "x" * 201, 7])
+    @pytest.mark.parametrize("name", ["", "two words", "a*", "#", "x" * 201, "ü" * 101, "\ud800", 7, None])
     def test_a_name_that_is_none_is_refused(self, name: Any) -> None:
-        with pytest.raises(BindError, match="a name is a text of 1 to 200 characters"):
+        with pytest.raises(BindError, match="a name is a text of 1 to 200 bytes"):
             Topic(name)
+
+    def test_its_length_counts_in_bytes(self) -> None:
+        assert Topic("ü" * 100).name == "ü" * 100
 
     def test_one_of_the_same_name_is_the_same(self) -> None:
         assert Topic("chat") == Topic("chat")
@@ -112,6 +116,8 @@ class TestHandlers:
             ({Said: [lambda: None]}, "must take one parameter"),
             ({Said: [lambda one, two: None]}, "must take one parameter"),
             ({Inside: [hear]}, "is no integration event"),
+            ({Said: None}, "needs a list, not None"),
+            ([Said], "handlers are a dict"),
             ({"bus.said": [hear]}, "is no integration event"),
         ],
     )
@@ -167,6 +173,19 @@ class TestRegistration:
     def test_what_is_no_consumer_or_topic_is_refused(self) -> None:
         with pytest.raises(BindError, match="takes a Consumer and a Topic"):
             IntegrationEventBusRegistration(consumer(), "chat", [Said])  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("events", "told"),
+        [
+            (Said, r"write \[Said\]"),
+            ("bus.said", r"write \['bus.said'\]"),
+            (None, "are a list"),
+            ([[Said]], "is no integ"),
+        ],
+    )
+    def test_events_that_are_no_list_of_classes_are_refused(self, events: Any, told: str) -> None:
+        with pytest.raises(BindError, match=told):
+            IntegrationEventBusRegistration(consumer(), Topic("chat"), events)
 
 
 class TestPlan:
@@ -231,6 +250,17 @@ def run(*registrations: IntegrationEventBusRegistration, broker: Any = None) -> 
     asyncio.run(register())
 
 
+@pytest.fixture
+def upcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes each Said a SaidAnew, in this test."""
+    monkeypatch.setattr(catalog_module, "_upcasters", {})
+
+    def anew(data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+    catalog_module.upcaster("bus.said", from_version=1)(anew)
+
+
 class TestEventBus:
     def test_two_consumers_of_one_name_must_agree_on_the_queue(self) -> None:
         run(registration(Said), registration(Said, topic="mail", by=consumer()))
@@ -253,10 +283,47 @@ class TestEventBus:
             run(registration(Said), broker=broker)
         run(registration(Said, by=consumer(every_instance=True)), broker=broker)
 
-    @pytest.mark.parametrize("service", ["", "a b", "-x"])
-    def test_a_service_name_that_cannot_name_a_queue_is_refused(self, service: str) -> None:
+    @pytest.mark.parametrize("service", ["", "a b", "-x", 5])
+    def test_a_service_name_that_cannot_name_a_queue_is_refused(self, service: Any) -> None:
         with pytest.raises(ConfigurationError, match="names queues"):
             EventBus(InMemoryBroker(), service)
+
+    def test_a_url_is_no_message_broker(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"takes a message broker, such as .*, not a str"):
+            EventBus("amqp://me:secret@localhost", "chat")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"emit_timeout": "5"}, {"emit_timeout": 0}, {"max_event_bytes": None}, {"shutdown_timeout": float("nan")}],
+    )
+    def test_options_that_are_no_sensible_numbers_are_refused(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError, match="must be a number from"):
+            EventBus(InMemoryBroker(), "chat", **options)
+
+    def test_a_queue_whose_name_is_too_long_for_a_broker_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="more than 200 characters"):
+            run(registration(Said, by=consumer("x" * 196)))
+        run(registration(Said, by=consumer("x" * 195)))
+
+    def test_what_is_no_registration_is_refused(self) -> None:
+        async def main() -> None:
+            bus = EventBus(InMemoryBroker(), "chat")
+            for call in (bus.register, bus.unregister):
+                with pytest.raises(BindError, match="takes one IntegrationEventBusRegistration"):
+                    await call([registration(Said)])  # type: ignore[arg-type]
+
+        asyncio.run(main())
+
+    def test_what_is_no_topic_is_refused(self) -> None:
+        with pytest.raises(BindError, match=r"write Topic\('chat'\)"):
+            asyncio.run(EventBus(InMemoryBroker(), "chat").send("chat", Said(text="")))  # type: ignore[arg-type]
+
+    def test_an_event_that_an_upcaster_makes_another_of_is_refused(self, upcaster: None) -> None:
+        """It would never reach the handler: each would be refused as one that nobody registered for."""
+        with pytest.raises(BindError, match="makes each Said a SaidAnew, which is not among its events"):
+            run(registration(Said, Left))
+        run(registration(SaidAnew))
+        run(registration(Said, SaidAnew))
 
     def test_constructing_and_registering_connects_to_nothing(self) -> None:
         broker = RedisPubSubBroker("redis://127.0.0.1:1/0")

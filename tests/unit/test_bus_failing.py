@@ -76,6 +76,20 @@ class TestFailing:
 
         assert self.fail(handler, caplog, retry=None)[1].retried == 0
 
+    @pytest.mark.parametrize("error", [BaseException, GeneratorExit, BaseExceptionGroup("", [BaseException()])])
+    def test_what_is_no_exception_is_a_failure_and_no_endless_loop(
+        self, error: BaseException, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        runs: list[str] = []
+
+        def handler(event: Said) -> None:
+            runs.append(event.text)
+            raise error
+
+        message, statistics = self.fail(handler, caplog)
+        assert message.headers[REASON] in ("gave_up", "failed")
+        assert (len(runs), statistics.failed, statistics.given_back) == (1, 1, 0)
+
     def test_something_cancelled_inside_is_a_failure(self, caplog: pytest.LogCaptureFixture) -> None:
         async def handler(event: Said) -> None:
             await asyncio.get_running_loop().create_future().cancel() if False else None

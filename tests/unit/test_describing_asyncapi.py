@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, Json
 from events_core import ECSTEvent, EventSystem, NotificationEvent
 from events_core.brokers import ExchangeBroker, InMemoryBroker, MessageBroker, RedisPubSubBroker, RedisStreamBroker
 from events_core.brokers.base import Received
-from events_core.brokers.redis_stream_entries import fields_of
+from events_core.brokers.redis_stream.entries import fields_of
 from events_core.describing import asyncapi, payload_schema
 from events_core.describing.draft07 import draft07
 from events_core.describing.messages import FORMATS

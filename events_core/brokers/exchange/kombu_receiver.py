@@ -11,7 +11,7 @@ from typing import Any
 import kombu
 
 from events_core.brokers.base import Received, Subscription
-from events_core.brokers.kombu_payload import received_from
+from events_core.brokers.exchange.kombu_payload import received_from
 
 #: Seconds between two looks at whether it was woken: kombu's wait cannot be ended from outside.
 _MOMENT = 0.05

@@ -10,7 +10,7 @@ import redis
 
 from events_core.brokers.base import Format, FormatName, IntegrationMessage, Promises, Subscription
 from events_core.brokers.redis_base import RedisBroker
-from events_core.brokers.redis_pubsub_receiver import RedisPubSubReceiver
+from events_core.brokers.redis_pubsub.receiver import RedisPubSubReceiver
 from events_core.brokers.unheard import Unheard
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from events_core.brokers.base import Received
-from events_core.brokers.redis_stream_entries import entries_of
-from events_core.brokers.redis_stream_receiver import BLOCK, StreamReceiver
+from events_core.brokers.redis_stream.entries import entries_of
+from events_core.brokers.redis_stream.receiver import BLOCK, StreamReceiver
 from events_core.brokers.redis_wire import Command, raise_refusals
 
 

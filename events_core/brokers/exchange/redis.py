@@ -11,9 +11,9 @@ from typing import Any
 import kombu
 
 from events_core.brokers.base import IntegrationMessage, Receiver, Subscription
-from events_core.brokers.exchange_redis_bindings import Bindings, Bound, bindings_in
-from events_core.brokers.exchange_redis_receiver import StreamsReceiver
-from events_core.brokers.kombu_payload import encoding_of
+from events_core.brokers.exchange.kombu_payload import encoding_of
+from events_core.brokers.exchange.redis_bindings import Bindings, Bound, bindings_in
+from events_core.brokers.exchange.redis_receiver import StreamsReceiver
 from events_core.errors import EmitError
 from events_core.publishing.base import Deadline, unsent
 from events_core.publishing.connect import redis_address

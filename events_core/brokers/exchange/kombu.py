@@ -14,8 +14,8 @@ import kombu
 from kombu.transport import virtual
 
 from events_core.brokers.base import IntegrationMessage, Receiver, Subscription
-from events_core.brokers.exchange_kombu_receiver import KombuReceiver, declare, delete, topic_exchange
-from events_core.brokers.kombu_payload import encoding_of
+from events_core.brokers.exchange.kombu_payload import encoding_of
+from events_core.brokers.exchange.kombu_receiver import KombuReceiver, declare, delete, topic_exchange
 from events_core.errors import ConfigurationError, EmitError
 from events_core.publishing.base import Deadline, unsent
 from events_core.publishing.pool import ConnectionPool

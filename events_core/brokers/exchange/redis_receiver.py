@@ -13,8 +13,8 @@ from kombu.utils.eventio import READ
 
 from events_core.brokers.base import Received, Subscription
 from events_core.brokers.bell import Bell
-from events_core.brokers.exchange_redis_bindings import OWN_QUEUE_EXPIRES, Bindings
-from events_core.brokers.kombu_payload import received
+from events_core.brokers.exchange.kombu_payload import received
+from events_core.brokers.exchange.redis_bindings import OWN_QUEUE_EXPIRES, Bindings
 from events_core.transport.channel import Channel
 from events_core.transport.delivering import deliver
 from events_core.transport.errors import FAILED
@@ -27,7 +27,8 @@ _TICK = 1.0
 _HEALTH_CHECK = 5
 #: Seconds that handing over what was read may take, which it never does.
 _TURN = 1.0
-#: Seconds between two declarations of a consumer's own queue: a publisher who finds it expired unbinds it.
+#: Seconds between two looks at the bindings: a Redis may come to be empty, and a publisher who finds a consumer's own
+#: queue expired unbinds it.
 _DECLARE_AGAIN = 10.0
 
 
@@ -103,9 +104,10 @@ class StreamsReceiver:
         return link
 
     def _stay_bound(self, link: _Link) -> None:
-        if not self._subscription.lasting and monotonic() - link.declared > _DECLARE_AGAIN:
-            self._bindings.add(self._subscription)
+        if monotonic() - link.declared > _DECLARE_AGAIN:
             link.declared = monotonic()
+            if not self._subscription.lasting or self._bindings.are_lost(self._subscription):
+                self._bindings.add(self._subscription)
 
     @contextmanager
     def _losing(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ import redis
 
 from events_core.brokers.base import Received, Subscription
 from events_core.brokers.bell import Bell
-from events_core.brokers.redis_stream_entries import is_wanted, received
+from events_core.brokers.redis_stream.entries import is_wanted, received
 from events_core.brokers.redis_window import Window
 from events_core.brokers.redis_wire import PATIENCE, Command, RedisWire, lost_is_os_error, rest
 

@@ -18,11 +18,11 @@ from events_core.brokers.base import (
     Receiver,
     Subscription,
 )
+from events_core.brokers.exchange import address
 from events_core.brokers.unheard import Unheard
 from events_core.errors import ConfigurationError, EmitError
 from events_core.publishing.base import Deadline
 from events_core.publishing.messages import Delivery
-from events_core.settings import broker_kind
 from events_core.transport import schemes
 from events_core.transport.streams import SentinelTransport
 from events_core.transport.streams import Transport as StreamsTransport
@@ -85,6 +85,8 @@ class ExchangeBroker(MessageBroker):
         super().__init__(format)
         if unroutable not in _CHOICES:
             raise ConfigurationError(f"unroutable={unroutable!r} is none of {', '.join(map(repr, _CHOICES))}")
+        if url is not None:
+            address.check(url)
         #: Events that were published and that no queue was bound to.
         self.unroutable_count = 0
         self._given = url
@@ -93,7 +95,7 @@ class ExchangeBroker(MessageBroker):
         self._alternate_exchange = alternate_exchange
         self._quorum_queues = quorum_queues
         self._unheard = Unheard("it is dropped" if unroutable == "warn" else "it is kept in the queue TOPIC.unroutable")
-        if url is not None and not _is_known(url):
+        if url is not None and not address.is_known(url):
             self.promises = replace(self.promises, delivery="at most once", durable=False, ordered=False)
 
     def attach(self, system: str, default_url: Callable[[], str]) -> None:
@@ -116,6 +118,10 @@ class ExchangeBroker(MessageBroker):
         unroutable = self._exchange.publish(messages, deadline)
         if unroutable:
             self._settle(unroutable, messages, deadline)
+
+    def publish_to(self, queue: str, messages: Sequence[IntegrationMessage], timeout: float) -> None:
+        """Publish to a queue, past its topics. It is durable, and made if it is not there. Raises EmitError."""
+        self._publish_to(queue, messages, Deadline(timeout))
 
     def close(self) -> None:
         """See `MessageBroker.close`."""
@@ -161,7 +167,7 @@ class ExchangeBroker(MessageBroker):
             by_topic.setdefault(message.topic, []).append(marked)
         for topic, kept in by_topic.items():
             try:
-                self._exchange.publish(kept, deadline, f"{topic}.unroutable")
+                self._publish_to(f"{topic}.unroutable", kept, deadline)
             except EmitError as error:
                 known = {*confirmed, *error.confirmed, *error.uncertain}
                 raise EmitError(
@@ -171,6 +177,16 @@ class ExchangeBroker(MessageBroker):
                     unsent=[message.delivery for message in unroutable if message.delivery not in known],
                 ) from error
             confirmed = [*confirmed, *(message.delivery for message in kept)]
+
+    def _publish_to(self, queue: str, messages: Sequence[IntegrationMessage], deadline: Deadline) -> None:
+        lost = self._exchange.publish(messages, deadline, queue)
+        if lost:
+            gone = {id(message) for message in lost}
+            raise EmitError(
+                f"the queue {queue} is deleted again and again",
+                confirmed=[message.delivery for message in messages if id(message) not in gone],
+                unsent=[message.delivery for message in lost],
+            )
 
     @property
     def _exchange(self) -> Exchange:
@@ -187,43 +203,26 @@ class ExchangeBroker(MessageBroker):
             )
         transport = connection.transport
         if transport.driver_type == "amqp":
-            from events_core.brokers.exchange_amqp import AMQPExchange
-            from events_core.brokers.exchange_amqp_topology import Topology
+            from events_core.brokers.exchange.amqp import AMQPExchange
+            from events_core.brokers.exchange.amqp_topology import Topology
 
             return AMQPExchange(connection, Topology(self._alternate_exchange, self._quorum_queues))
         if self._alternate_exchange:
             raise ConfigurationError("alternate_exchange= is RabbitMQ's: leave it out, and choose with unroutable=")
         if isinstance(transport, StreamsTransport) and not isinstance(transport, SentinelTransport):
-            from events_core.brokers.exchange_redis import RedisExchange
+            from events_core.brokers.exchange.redis import RedisExchange
 
             return RedisExchange(connection)
-        from events_core.brokers.exchange_kombu import KombuExchange
+        from events_core.brokers.exchange.kombu import KombuExchange
 
         return KombuExchange(connection)
 
     def _connection(self) -> kombu.Connection:
-        given = self._given
-        if isinstance(given, kombu.Connection):
-            url = given.as_uri(include_password=True)
-            streams = _over_streams(url)
-            if streams == url:
-                return given
-            return kombu.Connection(streams, ssl=given.ssl, transport_options=given.transport_options)
-        if given is not None:
-            return kombu.Connection(_over_streams(given))
+        if self._given is not None:
+            return address.connection_to(self._given)
         if self._default_url is None:
             raise ConfigurationError(
                 "ExchangeBroker() without a URL uses the broker of the EventSystem that it is given to: give it to one "
                 "(message_broker=), or give it a URL"
             )
-        return kombu.Connection(_over_streams(self._default_url()))
-
-
-def _is_known(url: str | kombu.Connection) -> bool:
-    """Whether it leads to a RabbitMQ or a Redis, of which we know what they keep."""
-    text = url.as_uri() if isinstance(url, kombu.Connection) else url
-    return broker_kind(schemes.plain(text)) is not None
-
-
-def _over_streams(url: str) -> str:
-    return schemes.with_streams(schemes.plain(url))
+        return address.connection_to(self._default_url())

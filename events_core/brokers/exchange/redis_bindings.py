@@ -92,6 +92,14 @@ class Bindings:
                 commands.append(("SADD", self._topics(subscription.queue), topic))
         self._ask(commands)
 
+    def are_lost(self, subscription: Subscription) -> bool:
+        """Whether what keeps a lasting queue's bindings has gone, rather than one that somebody has unbound."""
+        topics = sorted({topic for topic, _ in subscription.bindings})
+        tables = [("EXISTS", key) for topic in topics for key in (self.table(topic), self._permanent(topic))]
+        known, *exist = self._ask([("SMEMBERS", self._topics(subscription.queue)), *tables])
+        both = dict(zip(topics, zip(exist[::2], exist[1::2], strict=True), strict=True))
+        return not known or any(topic.encode() in known and not all(both[topic]) for topic in topics)
+
     def delete(self, subscription: Subscription) -> None:
         """The queue, with its bindings and all that waits in it, is gone."""
         self.declare(Subscription(subscription.queue, frozenset()), subscription.bindings)

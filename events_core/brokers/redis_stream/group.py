@@ -13,10 +13,10 @@ from typing import Any
 
 import redis
 
-from events_core.brokers import redis_stream_scripts as scripts
 from events_core.brokers.base import Received, Subscription
-from events_core.brokers.redis_stream_entries import entries_of
-from events_core.brokers.redis_stream_receiver import BLOCK, StreamReceiver
+from events_core.brokers.redis_stream import scripts
+from events_core.brokers.redis_stream.entries import entries_of
+from events_core.brokers.redis_stream.receiver import BLOCK, StreamReceiver
 from events_core.brokers.redis_wire import Command, lost_is_os_error, raise_refusals
 
 logger = logging.getLogger(__name__)

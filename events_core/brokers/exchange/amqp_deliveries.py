@@ -14,6 +14,7 @@ from amqp.method_framing import frame_handler
 from amqp.serialization import decode_properties_basic
 
 from events_core.brokers.base import Received
+from events_core.brokers.exchange.kombu_payload import text_of
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER = struct.pack(">HH", 60, 60)
@@ -69,10 +70,10 @@ class _Deliveries:
         self._method, self._pieces = None, []
         tag, message = _routing(method)
         message.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        message.content_type = _text(properties.get("content_type"))
+        message.content_type = text_of(properties.get("content_type"))
         message.headers = properties.get("application_headers") or {}
-        message.message_id = _text(properties.get("message_id"))
-        message.type = _text(properties.get("type"))
+        message.message_id = text_of(properties.get("message_id"))
+        message.type = text_of(properties.get("type"))
         message.timestamp = properties.get("timestamp")
         self._take(tag, message)
 
@@ -93,9 +94,3 @@ def _properties(header: bytes) -> Mapping[str, Any]:
     except Exception:  # whatever it is that py-amqp cannot read: the body may tell more
         return {}
     return found
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        return ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()

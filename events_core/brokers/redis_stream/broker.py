@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import redis
 
-from events_core.brokers import redis_stream_scripts as scripts
 from events_core.brokers.base import Format, FormatName, IntegrationMessage, Promises, Receiver, Subscription
 from events_core.brokers.redis_base import RedisBroker
-from events_core.brokers.redis_stream_entries import fields_of
-from events_core.brokers.redis_stream_group import GroupReceiver
-from events_core.brokers.redis_stream_tail import TailReceiver
+from events_core.brokers.redis_stream import scripts
+from events_core.brokers.redis_stream.entries import fields_of
+from events_core.brokers.redis_stream.group import GroupReceiver
+from events_core.brokers.redis_stream.tail import TailReceiver
+from events_core.errors import ConfigurationError
 
 
 class RedisStreamBroker(RedisBroker):
@@ -25,6 +27,8 @@ class RedisStreamBroker(RedisBroker):
     None: nothing is ever dropped. claim_after: seconds after which what a consumer holds is taken over by another
     one, if it does not call `receive` meanwhile: after a crash, that long nobody has it.
     format: `record` gives each part of an event a field of its own; in others the body is one field.
+
+    Raises ConfigurationError also for a `claim_after` below 1 and a `max_length` that is no whole number from 1 on.
     """
 
     promises = Promises("at least once", durable=True, ordered=True, shared=True, routed=True, tells_unroutable=False)
@@ -39,6 +43,12 @@ class RedisStreamBroker(RedisBroker):
         format: FormatName | Format = "record",
     ) -> None:
         super().__init__(url, format)
+        if not _is_number(claim_after, int | float) or not 1 <= claim_after < math.inf:
+            raise ConfigurationError(f"claim_after={claim_after!r:.80}: give a number of seconds, at least 1")
+        if max_length is not None and (not _is_number(max_length, int) or max_length < 1):
+            raise ConfigurationError(
+                f"max_length={max_length!r:.80}: give a number of events from 1 on, or None to keep all of them"
+            )
         self._stream_name = stream_name
         self._max_length = max_length
         self._claim_after = claim_after
@@ -80,3 +90,7 @@ class RedisStreamBroker(RedisBroker):
         topic = None if self._stream_name is None else message.topic
         fields = fields_of(message, record=self._is_record, topic=topic)
         return ("XADD", self._stream_name or message.topic, *self._trim, "*", *fields)
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 
 import kombu
 
-from events_core.brokers.amqp_deliveries import handler_of_deliveries
 from events_core.brokers.base import Received, Subscription
 from events_core.brokers.bell import Bell
-from events_core.brokers.exchange_amqp_topology import Topology
+from events_core.brokers.exchange.amqp_deliveries import handler_of_deliveries
+from events_core.brokers.exchange.amqp_topology import Topology
 from events_core.publishing.amqp_connection import ERRORS, open_connection
 from events_core.publishing.cork import corked
 

@@ -9,15 +9,16 @@ import amqp
 import kombu
 
 from events_core.brokers.base import IntegrationMessage, Receiver, Subscription
-from events_core.brokers.exchange_amqp_receiver import AMQPReceiver
-from events_core.brokers.exchange_amqp_topology import Topology
-from events_core.brokers.kombu_payload import encoding_of
+from events_core.brokers.exchange.amqp_receiver import AMQPReceiver
+from events_core.brokers.exchange.amqp_topology import Topology
+from events_core.brokers.exchange.kombu_payload import encoding_of
 from events_core.errors import ConfigurationError
-from events_core.publishing.amqp import amqp_pool
+from events_core.publishing.amqp_batches import AMQPBatches, unanswered
 from events_core.publishing.amqp_connection import ERRORS, open_connection
-from events_core.publishing.base import Deadline, unsent
-from events_core.publishing.confirms import Batch, Outgoing
+from events_core.publishing.base import Deadline
+from events_core.publishing.confirms import Outgoing
 
+_Needed = tuple[Literal["queue", "exchange"], str]
 #: Seconds that each answer to a declaration may take.
 _PATIENCE = 5.0
 
@@ -28,7 +29,7 @@ class AMQPExchange:
     def __init__(self, connection: kombu.Connection, topology: Topology) -> None:
         self._connection = connection
         self._topology = topology
-        self._pool = amqp_pool(connection)
+        self._batches: AMQPBatches[_Needed] = AMQPBatches(connection, self._declare, "message_id", _reason)
 
     def start(self) -> None:
         """See `Exchange`."""
@@ -38,29 +39,9 @@ class AMQPExchange:
         self, messages: Sequence[IntegrationMessage], deadline: Deadline, queue: str | None = None
     ) -> list[IntegrationMessage]:
         """See `Exchange`."""
-        try:
-            connection = self._pool.take(deadline)
-        except ERRORS as error:
-            raise unsent(f"RabbitMQ cannot be reached: {error}", messages) from error
-        batch = Batch([_outgoing(message, queue) for message in messages], "message_id")
-        needed: set[tuple[Literal["queue", "exchange"], str]]
-        needed = {("queue", queue)} if queue else {("exchange", message.topic) for message in messages}
-        try:
-            connection.declare(needed, self._declare, deadline)
-            connection.publish(batch, deadline)
-            gone = batch.unroutable() if queue else []
-            if gone:  # somebody deleted the queue that this connection had declared
-                connection.forget(needed)
-                connection.declare(needed, self._declare, deadline)
-                batch.send_again(gone)
-                connection.publish(batch, deadline)
-        except (ConfigurationError, *ERRORS) as error:
-            self._pool.drop(connection)
-            raise batch.error(_reason(error)) from error
-        except BaseException:
-            self._pool.drop(connection)
-            raise
-        self._pool.give_back(connection)
+        outgoing = [_outgoing(message, queue) for message in messages]
+        needed: set[_Needed] = {("queue", queue)} if queue else {("exchange", message.topic) for message in messages}
+        batch = self._batches.publish(messages, outgoing, needed, deadline, to_queues=bool(queue))
         unroutable = batch.unroutable()
         if len(batch.refused) > len(unroutable):
             raise batch.error("RabbitMQ refused")
@@ -85,9 +66,9 @@ class AMQPExchange:
 
     def close(self) -> None:
         """See `Exchange`."""
-        self._pool.close()
+        self._batches.close()
 
-    def _declare(self, channel: Any, needed: tuple[Literal["queue", "exchange"], str]) -> None:
+    def _declare(self, channel: Any, needed: _Needed) -> None:
         kind, name = needed
         (self._topology.queue if kind == "queue" else self._topology.exchange)(channel, name)
 
@@ -122,7 +103,5 @@ def _outgoing(message: IntegrationMessage, queue: str | None) -> Outgoing:
     return Outgoing(message.delivery, content, message.topic, message.routing_key)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ConfigurationError):
-        return str(error)
-    return f"RabbitMQ did not answer: {error}"
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigurationError) else unanswered(error)
