@@ -62,9 +62,9 @@ def connect(system: System, timeout: float = _TIMEOUT) -> Coordination:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         protocol=2,
-        max_connections=2**31,  # redis-py 8 makes a hundred unless told otherwise: more threads than that may ask
         # Each try once: who calls knows whether to try again, and for how long.
         retry=Retry(NoBackoff(), 0),
+        max_connections=2**31,  # of its own accord redis-py 8 makes a hundred in all, those that failed included
         **options,
     )
     return Coordination(client, system.settings.key_prefix, _streams(system, url))

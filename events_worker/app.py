@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import import_modules, worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
+from celery.signals import (
+    import_modules,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from events_core import EventSystem
 from events_core.handler_options import GRANTED
@@ -122,6 +129,12 @@ def _flush(sender: Any = None, **_: Any) -> None:
         parts.gatekeeper.flush()
 
 
+def _take_nothing_over(**_: Any) -> None:
+    """The worker begins to stop."""
+    for parts in all_parts():
+        parts.gatekeeper.hand_over.open(None)
+
+
 def announce_process() -> None:
     """Say that a process of the worker begins: Celery's documented place for what each process sets up for itself."""
     worker_process_init.send(sender=None)
@@ -130,6 +143,7 @@ def announce_process() -> None:
 import_modules.connect(_install_all, weak=False)
 worker_init.connect(_open_embedded, weak=False)
 worker_init.connect(_consume_granted, weak=False)
+worker_shutting_down.connect(_take_nothing_over, weak=False)
 worker_process_shutdown.connect(_flush, weak=False)
 worker_shutdown.connect(_flush, weak=False)
 # The signal that led to this import is under way and may not reach us any more.

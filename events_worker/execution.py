@@ -24,7 +24,7 @@ from events_worker.ledger import Begun, Claimed, Ended, Ledger, Suspect
 from events_worker.limits.gatekeeper import Gatekeeper
 from events_worker.outcome import Busy, Dead, Done, Outcome, Settled, is_failure
 from events_worker.redaction import redacted
-from events_worker.retries import MAX_STARTS, after_failure
+from events_worker.retries import DANGEROUS, MAX_STARTS, after_failure
 from events_worker.run import Run
 from events_worker.running import Runner
 from events_worker.settlement import Settlement
@@ -160,7 +160,7 @@ class Execution:
         if isinstance(begun, Suspect):
             run.suspect = True
             run.starts += begun.unfinished
-            if begun.unfinished >= MAX_STARTS:
+            if begun.unfinished + run.dangers >= MAX_STARTS:
                 return self._poison(run)
             return None
         return self._begun(run, begun)
@@ -169,10 +169,12 @@ class Execution:
         """As the broker counts: each delivery in vain was a start, or a bystander's; the third one happens alone."""
         found = self._settlement.insist(lambda: self._ledger.look(run.task_id, run.number))
         if isinstance(found, Begun):
-            run.starts += run.in_vain
-            if found.starts and run.in_vain >= MAX_STARTS:  # it could not be run alone, or not even that helped
+            # a delivery in vain may have been no start: after two in danger, one is begun alone, and counted
+            run.starts += min(run.in_vain, max(MAX_STARTS - 1 - run.dangers, 0)) + found.starts
+            endangered = run.in_vain + run.dangers
+            if found.starts and endangered >= MAX_STARTS:  # it could not be run alone, or not even that helped
                 return self._poison(run)
-            run.suspect = run.in_vain >= MAX_STARTS - 1
+            run.suspect = endangered >= MAX_STARTS - 1
             return None
         return self._begun(run, found)
 
@@ -245,6 +247,7 @@ class Execution:
                     self._emit_returned(spec, returned)
         except BaseException as error:
             failure = redacted(error, run.envelope)
+            run.dangers += isinstance(error, DANGEROUS)
             return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
         run.follow_ups = scope.held
         return Done()

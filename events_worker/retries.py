@@ -9,7 +9,7 @@ from events_worker.redaction import Failure
 #: Nothing that endangers its process is started more often.
 MAX_STARTS = 3
 #: Failures that would have ended the process, had the worker not caught them.
-_DANGEROUS = (MemoryError, SystemExit, KeyboardInterrupt, GeneratorExit)
+DANGEROUS = (MemoryError, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 class HandlerTimeout(Exception):
@@ -24,7 +24,7 @@ def after_failure(
         return Delayed(error.seconds, attempt, "RetryLater")
     if isinstance(error, GiveUp):
         return _dead("gave_up", failure)
-    if isinstance(error, _DANGEROUS):
+    if isinstance(error, DANGEROUS):
         return _after_dangerous(failure, retry, attempt, starts)
     if retry is None or attempt >= retry.max_attempts:
         return _dead("exhausted", failure)

@@ -34,7 +34,8 @@ class Run:
 
     task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
     whatever started them; attempt counts those that failed. starts: begun so far, this one included.
-    in_vain: how often this message was delivered before and not settled, where the broker counts it.
+    in_vain: how often this message was delivered before and not settled, where the broker counts it. dangers: earlier
+    runs of the delivery that would have ended the process, had the worker not caught what they raised.
     member, gates, token, lease, lease_ms: what admission gave it; see `limits`. granted: it was parked. recorded: Redis
     knows that it is under way. instead: the handler's fallback runs at once. failed: the handler itself has failed, as
     a breaker counts it, whatever became of the delivery. newest: what is newest of its entity once done.
@@ -48,6 +49,7 @@ class Run:
     payload: Any
     redelivered: bool = False
     in_vain: int = 0
+    dangers: int = 0
     suspect: bool = False
     isolated: bool = False
     attempt: int = 1
@@ -86,7 +88,15 @@ class Run:
             number=_number(headers, "events-run", 1),
             starts=_number(headers, "events-starts", 0) + 1,
             in_vain=_number(headers, "x-delivery-count", 0) + _number(headers, "events-in-vain", 0),
+            dangers=_number(headers, "events-dangers", 0),
         )
+
+    def take_over(self, admitted: Run) -> None:
+        """What admission gave this run when it was asked for it before."""
+        self.member, self.gates, self.token = admitted.member, admitted.gates, admitted.token
+        self.lease, self.lease_ms = admitted.lease, admitted.lease_ms
+        self.granted, self.recorded = admitted.granted, admitted.recorded
+        self.redelivered, self.in_vain = admitted.redelivered, admitted.in_vain
 
     @property
     def ordinary(self) -> bool:
@@ -135,6 +145,7 @@ class Run:
                 "events-starts": self.starts,
                 "events-first-at": self.first_at,
                 "events-held-since": None,
+                **({"events-dangers": self.dangers} if self.dangers else {}),
                 **headers,
             }
         )

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
@@ -107,6 +107,8 @@ class Admission:
     def __init__(self, coordination: Coordination, hand_on: HandOn) -> None:
         self.coordination = coordination
         self._hand_on = hand_on
+        #: Whether what is granted now comes to `hand_on` in any case, instead of being published by the script.
+        self.takes: Callable[[], bool] = lambda: False
         self._reset()
         call_in_child(self._reset)
 
@@ -125,11 +127,11 @@ class Admission:
         run: its number, over generations. lease: milliseconds.
         token: of the grant that its message is, 0 if it is none. Raises Undeclared.
         """
-        return _answer(self.call(["acquire", member, run, gates, lease, token]))
+        return answer_of(self.call(["acquire", member, run, gates, lease, token]))
 
     def park(self, member: str, run: int, gates: list[str], lease: int, message: str) -> Answer:
         """Keep the message of a delivery that was blocked until it may run."""
-        return _answer(self.call(["park", member, run, gates, lease, message]))
+        return answer_of(self.call(["park", member, run, gates, lease, message]))
 
     def release(self, member: str, token: int, gates: list[str], result: str, *, failed: bool, run: int = 1) -> bool:
         """A run has ended with `result`: done, dead, retry. failed: a breaker counts it. False: it was not ours."""
@@ -240,11 +242,12 @@ class Admission:
         operations = later + [operation for call in calls for operation in call.operations]
         if self._wire is None:
             self._wire = ScriptWire(self.coordination.client, source())
+        streams = self.coordination.streams
         text = self._wire.run(
             self.coordination.key(""),
             to_json(operations),
             self._process,
-            "" if self.coordination.streams is None else keys.stream_key(self.coordination.streams, ""),
+            "" if streams is None or self.takes() else keys.stream_key(streams, ""),
             freeing=all(call.frees for call in calls),
         )
         self.trips += 1
@@ -271,7 +274,8 @@ def source() -> str:
     return "\n".join(part.read_text() for part in parts)
 
 
-def _answer(reply: list[Any]) -> Answer:
+def answer_of(reply: list[Any]) -> Answer:
+    """What the reply to `acquire` or `park` means. Raises Undeclared."""
     match reply:
         case ["go", token, unfinished]:
             return Go(int(token), int(unfinished))

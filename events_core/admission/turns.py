@@ -29,6 +29,10 @@ _MARK = f'"{GRANT_HEADER}":0'
 _MANY, _LARGE = 500, 1_000_000
 
 
+#: What was granted, and its message.
+Granted = tuple[Grant, Message]
+
+
 class Publish(Protocol):
     """Hands messages to the broker, confirmed."""
 
@@ -46,6 +50,8 @@ class Turns:
         self._publish = publish
         self._timeout = timeout
         self._admission: Admission | None = None
+        #: Given what was granted: what of it this process does not run itself.
+        self.left_by_us: Callable[[list[Granted]], list[Granted]] = lambda granted: granted
 
     @property
     def admission(self) -> Admission:
@@ -91,19 +97,17 @@ class Turns:
         return f"{stream}\n{first}{mark[:-1]}\n{second}"
 
     def hand_on(self, grants: Sequence[Grant]) -> None:
-        """Publish what was granted. What cannot be published is granted again by whoever sweeps next."""
-        messages = [_published(grant) for grant in grants]
-        sent = [(grant.member, grant.token) for grant in grants]
+        """Run or publish what was granted. What cannot be published is granted again by whoever sweeps next."""
+        left = self.left_by_us([(grant, _published(grant)) for grant in grants])
+        unsent: set[Delivery] = set()
+        if not left:
+            return
         try:
-            self._publish(messages, self._timeout)
+            self._publish([message for _, message in left], self._timeout)
         except EmitError as error:
-            confirmed = set(error.confirmed)
-            sent = [
-                (grant.member, grant.token)
-                for grant, message in zip(grants, messages, strict=True)
-                if message.delivery in confirmed
-            ]
-            logger.warning("%d deliveries whose turn it is wait: %s", len(grants) - len(sent), error)
+            unsent = {message.delivery for _, message in left} - set(error.confirmed)
+            logger.warning("%d deliveries whose turn it is wait: %s", len(unsent), error)
+        sent = [(grant.member, grant.token) for grant, message in left if message.delivery not in unsent]
         if sent:
             self.admission.later(["sent", sent])
 

@@ -78,7 +78,7 @@ def open_connection(template: kombu.Connection, seconds: float, *, heartbeat: in
 
 def abandon(connection: Any) -> None:
     """In a forked child: let go of the socket. transport.close() would shut the parent's connection down."""
-    transport = connection.transport
+    transport = connection._transport  # asked for `transport`, one that was closed connects anew
     if transport is not None and transport.sock is not None:
         sock, transport.sock = transport.sock, None
         os.close(sock.detach())

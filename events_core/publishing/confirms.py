@@ -161,10 +161,9 @@ class ConfirmingConnection:
         return not self._amqp.connected
 
     def close(self) -> None:
-        # Without the closing handshake: it could wait for a broker that does not answer.
-        transport = self._amqp.transport
-        if transport is not None:
-            transport.close()
+        # Without the closing handshake: it could wait for a broker that does not answer. And without asking for its
+        # transport: once RabbitMQ has closed it, py-amqp would connect anew.
+        self._amqp.collect()
 
     def abandon(self) -> None:
         abandon(self._amqp)

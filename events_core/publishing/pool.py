@@ -114,8 +114,10 @@ class ConnectionPool(Generic[C]):
     def drop(self, connection: C) -> None:
         """Return a connection whose state is unknown: it is closed."""
         self._out.discard(connection)
-        connection.close()
-        self._slots.release()
+        try:
+            connection.close()
+        finally:
+            self._slots.release()
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -45,7 +45,7 @@ def next_generation(system: EventSystem, letter: DeadLetter) -> StoredMessage:
     spec = system.event_map.find(letter.handler)
     handler = letter.handler if spec is None else spec.name
     generation = letter.generation + 1
-    own = ("events-run", "events-starts", "events-first-at", "events-held-since", "events-copy")
+    own = ("events-run", "events-starts", "events-dangers", "events-first-at", "events-held-since", "events-copy")
     headers = {name: value for name, value in message.headers.items() if name not in own} | {
         "id": delivery_id(UUID(letter.event_id), handler, generation),
         "events-attempt": 1,

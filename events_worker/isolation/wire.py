@@ -15,7 +15,7 @@ _LENGTH = struct.Struct(">I")
 _OUTCOMES: dict[str, type[Any]] = {cls.__name__: cls for cls in (Done, Delayed, Held, Busy, Settled, Dead)}
 _SENT = (
     "task_id", "task", "queue", "headers", "payload", "redelivered", "suspect", "attempt", "number", "starts",
-    "started_at", "token", "instead",
+    "dangers", "started_at", "token", "instead",
 )  # fmt: skip
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from events_core.admission.client import Answer, Blocked, Go, Parked, Undeclared
+import redis
+
+from events_core.admission.client import Answer, Blocked, Go, Parked, Undeclared, answer_of
 from events_core.admission.gates import has_gates, passage
 from events_core.admission.turns import GRANT_HEADER, Turns
 from events_core.coordination import Coordination
@@ -19,6 +21,7 @@ from events_core.ids import delivery_id
 from events_worker import outcome as outcomes
 from events_worker.limits.crowded import Crowded
 from events_worker.limits.emptied import EmptiedWatch
+from events_worker.limits.hand_over import HandOver
 from events_worker.limits.leases import Leases
 from events_worker.limits.paused import PausedHandlers
 from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
@@ -55,6 +58,9 @@ class Gatekeeper:
         #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
         self.others_wait: Callable[[], bool] = lambda: False
         self._crowded = Crowded()
+        self.hand_over = HandOver(self._admit_granted, self.abandon)
+        turns.left_by_us = self.hand_over.take
+        turns.admission.takes = self.hand_over.wanted
 
     def admit(self, run: Run) -> Outcome | None:
         """None if the run may begin now; it holds its gates then, and `dismiss` must follow."""
@@ -63,6 +69,9 @@ class Gatekeeper:
         assert run.envelope is not None
         spec = run.spec
         grant = run.headers.get(GRANT_HEADER)
+        if grant is not None and (ready := self.hand_over.begun(run)) is not None:
+            run.take_over(ready)
+            return None
         try:
             if not self._find_gates(run) and grant is None:
                 return None
@@ -98,6 +107,39 @@ class Gatekeeper:
         run.gates, run.lease_ms = passage(run.spec, run.event, group=group, paused=paused)
         return True
 
+    def _admit_granted(self, runs: Sequence[Run]) -> list[bool | None]:
+        """Admit runs that were granted just now, all in one step. None: of one that cannot be read here."""
+        known = [run for run in runs if self._read(run)]
+        answers: dict[int, Answer] = {}
+        try:
+            replies = self._admission.call_many([self._acquiring(run) for run in known]) if known else []
+            # of a gate that Redis does not know: whoever gets it from the broker tells Redis what the gate is
+            declared = [(run, reply) for run, reply in zip(known, replies, strict=True) if reply[0] != "undeclared"]
+            answers = {id(run): answer_of(reply) for run, reply in declared}
+        except redis.RedisError as error:
+            logger.warning("%d deliveries whose turn it is go to the broker: %s", len(known), error)
+        admitted: list[bool | None] = []
+        for run in runs:
+            answer = answers.get(id(run))
+            if isinstance(answer, Go):
+                self._begin(run, answer, granted=True)
+            admitted.append(None if answer is None else isinstance(answer, Go))
+        return admitted
+
+    def _acquiring(self, run: Run) -> list[Any]:
+        return ["acquire", run.member, _number(run), run.gates, run.lease_ms, run.headers[GRANT_HEADER]]
+
+    def _read(self, run: Run) -> bool:
+        """Whether its handler and its gates are known here."""
+        try:
+            run.spec = self._map.find(run.task)
+            run.envelope = Envelope.parse(run.payload)
+            run.event = run.envelope.event()
+            run.member = self._member(run) or run.task_id
+            return run.spec is not None and self._find_gates(run)
+        except Exception:  # whatever it is: who runs it will tell
+            return False
+
     def is_crowded(self, handler: str) -> bool:
         """Whether deliveries to the handler were blocked a moment ago."""
         return self._crowded.handler(handler)
@@ -111,15 +153,11 @@ class Gatekeeper:
 
     def _is_blocked(self, run: Run) -> bool:
         """Whether it probably is."""
-        try:
-            run.spec = self._map.find(run.task)
-            run.envelope = Envelope.parse(run.payload)
-            run.event = run.envelope.event()
-            if run.spec is None or _runs_instead(run.spec):  # an open breaker does not make that one wait
-                return False
-            return self._find_gates(run) and self._crowded.any(run.gates)
-        except Exception:  # whatever it is: who runs it will tell
+        if not self._read(run):
             return False
+        if run.spec is None or _runs_instead(run.spec):  # an open breaker does not make that one wait
+            return False
+        return self._crowded.any(run.gates)
 
     def _parking(self, run: Run) -> list[Any]:
         message = self._turns.stored(run.waiting_message())
@@ -133,7 +171,14 @@ class Gatekeeper:
             return self._admission.acquire(run.member, _number(run), run.gates, run.lease_ms, token=token)
 
     def flush(self) -> None:
-        """The process ends: nothing of what it gave back waits any more."""
+        """The process ends: nothing of what it gave back, or took over and has not begun, waits any more."""
+        left = self.hand_over.leave()
+        for run in left:
+            self.abandon(run)
+        try:
+            self._admission.call_many([["evict", run.member, gate] for run in left for gate in run.gates])
+        except redis.RedisError:
+            pass  # their leases end
         self._leases.flush()
 
     def _park(self, run: Run, token: int) -> Answer:
@@ -187,6 +232,7 @@ class Gatekeeper:
 
     def turn_away(self, run: Run, outcome: Outcome) -> None:
         """The run has ended before it was admitted: what was granted to it, or kept for it, is given back."""
+        self.hand_over.give_up(run.task_id)
         if isinstance(outcome, outcomes.Parked | Settled):
             return
         member = self._member(run)
@@ -209,6 +255,7 @@ class Gatekeeper:
 
     def bury(self, run: Run) -> None:
         """The run will not be: it was revoked, or has expired. What it holds or waits for is given up."""
+        self.hand_over.give_up(run.task_id)
         member = self._member(run)
         if member is not None:
             self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))

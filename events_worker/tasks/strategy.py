@@ -16,9 +16,11 @@ from celery.worker.strategy import default as default_strategy
 from pydantic_core import from_json
 from uuid_utils import UUID
 
+from events_worker.limits.hand_over import HandOver
 from events_worker.limits.parking import Arrival
 from events_worker.parts import parts_of
 from events_worker.run import Run
+from events_worker.tasks.pool_host import PoolHost
 from events_worker.tasks.telling import WAITS
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,9 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
         parts = parts_of(task.system)
         parking = parts.parking
         parts.gatekeeper.others_wait = _others_wait
+        _host(consumer, parts.gatekeeper.hand_over).add(
+            task.name, lambda message, ack, reject: start(message, None, ack, reject, consumer.on_task_message)
+        )
     connection_errors = (*consumer.connection_errors, *consumer.channel_errors)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
@@ -66,7 +71,20 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
         except Exception as error:  # a header that Celery stumbles over
             raise InvalidTaskError(f"Celery cannot read its headers: {type(error).__name__}") from error
 
+    def start(message: Any, *arguments: Any) -> Any:
+        _open(message)
+        return run(message, *arguments)
+
     return on_message
+
+
+def _host(consumer: Any, hand_over: HandOver) -> PoolHost:
+    """That of the consumer, which takes over from now on."""
+    host = hand_over.host
+    if not isinstance(host, PoolHost) or host.consumer is not consumer:
+        host = PoolHost(consumer)
+        hand_over.open(host)
+    return host
 
 
 def _others_wait() -> bool:

@@ -275,7 +275,8 @@ class TestMessageFormat:
         shown = {code_words(row[0])[0]: row[1] for row in table(self.PAGE, "header")}
         message = _message()
         again = Run.of("1", "h", "q", message.headers, {}, redelivered=False).next_message(attempt=2).message()
-        on_some = {"events-chain", GROUP_HEADER, GRANT_HEADER, "events-copy", "events-in-vain", ONCE_HEADER}
+        asked = {"events-copy", "events-in-vain", "events-dangers", ONCE_HEADER}
+        on_some = {"events-chain", GROUP_HEADER, GRANT_HEADER} | asked
         assert set(shown) == set(message.headers) | set(again.headers) | on_some
         assert {name for name, text in shown.items() if "Only when" not in text} - on_some == set(message.headers)
         assert all("Only on" in shown[name] for name in on_some)

@@ -1,4 +1,4 @@
-"""Where the broker counts deliveries in vain (Redis Streams): what the execution makes of the count."""
+"""What the execution makes of starts that did not end: counted by the broker (Redis Streams), or by the ledger."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from events_core import DomainEvent, EventSystem
 from events_core.envelope import Envelope
 from events_core.publishing.connect import counts_deliveries
 from events_core.publishing.stored import StoredMessage
+from events_worker.dead_letters.redrive import next_generation
 from events_worker.execution import Execution
 from events_worker.ledger import Begun, Claimed
-from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
+from events_worker.outcome import Busy, Dead, Delayed, Done, Outcome, Settled
 from events_worker.parts import Parts, parts_of
 from events_worker.run import Run
 from events_worker.running import Runner
@@ -31,6 +32,7 @@ class Worker:
 
     def __init__(self, system: EventSystem) -> None:
         self.system = system
+        self.raises: type[BaseException] | None = None
         self.parts: Parts = parts_of(system)
         self.runs = 0
         self.held: list[object] = []
@@ -53,6 +55,8 @@ class Worker:
     def _handle(self, event: Counted) -> None:
         self.runs += 1
         self.held.append(self.parts.ledger.look(self.task_id, 1))
+        if self.raises is not None:
+            raise self.raises
 
     def _isolate(self, run: Run) -> tuple[Outcome, bool] | None:
         self.isolated.append(run)
@@ -71,9 +75,9 @@ class Worker:
         kept = self.parts.coordination.client.hvals(self.parts.schedule.keys[1])
         return [StoredMessage.from_json(text) for text in kept]
 
-    def begin_alone(self, *, ended: bool) -> None:
+    def begin_alone(self, *, ended: bool, run: int = 1) -> None:
         """A process of its own begins it. ended: and was gone with its machine, long ago."""
-        self.parts.ledger.begin_alone(self.task_id, 1, "other")
+        self.parts.ledger.begin_alone(self.task_id, run, "other")
         if ended:
             self.parts.coordination.client.hset(self.parts.ledger.key(self.task_id), "until", 1)
 
@@ -154,6 +158,7 @@ def test_three_in_vain_as_a_bystander_is_no_poison(worker: Worker) -> None:
     run, outcome = worker.deliver(5)
     assert outcome == Done()
     assert worker.isolated == [run]
+    assert run.starts == 3
 
 
 def test_what_runs_elsewhere_waits_for_it(worker: Worker) -> None:
@@ -185,3 +190,33 @@ def test_its_message_keeps_no_count_of_the_broker(worker: Worker) -> None:
     """A retry is a new message: its count begins anew."""
     run = Run.of("1", "counted", "q", {"x-delivery-count": 2}, {}, redelivered=True)
     assert "x-delivery-count" not in run.next_message(attempt=2).headers
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["broker", "ledger"])
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, KeyboardInterrupt])
+def test_one_that_raised_what_ends_processes_is_not_begun_a_fourth_time(
+    worker: Worker, error: type[BaseException], counted: bool
+) -> None:
+    """Its first start raised it, the second ended with its worker, and so did the third, alone: each counts."""
+    worker.raises, worker.execution._counted = error, counted
+    assert isinstance(worker.deliver(None)[1], Delayed)
+    [retry] = worker.scheduled()
+    if not counted:
+        worker.parts.ledger.begin(worker.task_id, 2, presumed=0)
+    worker.deliver(1, **retry.headers)
+    [alone] = worker.isolated
+    assert (alone.suspect, alone.starts) == (True, 3)
+    worker.begin_alone(ended=True, run=2)
+    assert worker.deliver(2, **retry.headers)[1] == Dead("poison", ANY)
+    [letter] = worker.parts.dead_letters.find()
+    assert (letter.starts, worker.runs) == (3, 1)
+    assert "events-dangers" not in next_generation(worker.system, letter).headers
+
+
+def test_an_ordinary_failure_endangers_nothing(worker: Worker) -> None:
+    """Its retry was delivered in vain once: it runs in place."""
+    worker.raises = ValueError
+    worker.deliver(None)
+    [retry] = worker.scheduled()
+    worker.deliver(1, **retry.headers)
+    assert (worker.runs, worker.isolated) == (2, [])

@@ -218,3 +218,16 @@ def test_a_vhost_that_is_not_there(amqp_url: str, system_name: str) -> None:
     with pytest.raises(EmitError, match=r"cannot be reached: .*nowhere") as caught:
         events.emit(Happened())
     assert len(caught.value.unsent) == 1
+
+
+def test_closing_what_rabbitmq_has_closed_connects_to_nothing(events: EventSystem, amqp_url: str) -> None:
+    """py-amqp connects anew where it is asked for the transport of a connection that has gone; a broker that has gone
+    would then refuse, in place of the EmitError, and a place in the pool of connections would be lost.
+    """
+    events.emit(Happened())
+    publisher: Any = events.publisher
+    [connection] = publisher._pool._idle
+    connection._amqp.collect()  # as py-amqp does when RabbitMQ says goodbye
+    connection.close()
+    connection.abandon()
+    assert connection._amqp._transport is None

@@ -300,3 +300,16 @@ class TestAddresses:
         events.emit_many([First(), First()])
         tags = [message.delivery_tag for message in take_all(redis_url, f"{events.name}.first")]
         assert len(set(tags)) == 2
+
+
+def test_a_server_that_was_away_for_long(own_redis_server: RedisServer, system_name: str) -> None:
+    """redis-py's pools make a hundred connections in their life: an emitter that has tried as often goes on."""
+    events = make(system_name, own_redis_server.url(), emit_timeout=0.01)
+    own_redis_server.stop()
+    for _ in range(110):
+        with pytest.raises(EmitError):
+            events.emit(First())
+    own_redis_server.start()
+    events.emitter.publish(events.emitter.messages_of(First(number=1), None), 5.0)
+    assert numbers(own_redis_server.url(), f"{system_name}.first") == [1]
+    events.close()

@@ -13,7 +13,7 @@ from events_core.envelope import Envelope
 from events_core.event_map import EventMap
 from events_worker.limits.gatekeeper import Gatekeeper
 from events_worker.limits.leases import Lease
-from events_worker.outcome import Done
+from events_worker.outcome import Dead, Done
 from events_worker.run import Run
 
 
@@ -25,6 +25,9 @@ class Leases:
 
     def drop(self, lease: Lease) -> None:
         pass
+
+    def add(self, member: str, token: int, gates: list[str], lease_ms: int) -> Lease:
+        return Lease(member, token, gates, lease_ms, 0.0)
 
     def release_soon(self, operation: list[Any], *, at_once: bool = False) -> None:
         self.at_once.append(at_once)
@@ -96,3 +99,37 @@ def test_what_is_parked_before_it_asks(options: dict[str, Any], crowded: bool, p
 def test_what_cannot_be_read_goes_to_the_pool_which_says_so() -> None:
     runs = [Run.of("id", name, "q", {}, payload, redelivered=False) for name, payload in (("mail", 7), ("none", {}))]
     assert make(EventMap()).park_blocked(runs) == [False, False]
+
+
+def test_one_that_never_asks_is_given_up() -> None:
+    """It was handed over, and is dead before it asks (too many hops): its lease is renewed no more."""
+    gatekeeper = make(EventMap())
+    gatekeeper._insist = lambda action: None
+    gatekeeper._leases = Leases()  # type: ignore[assignment]
+    run = Run("id", "mail", "q", {"events-grant": 7}, {}, lease=Lease("id", 7, ["limit:x|"], 1000, 0.0))
+    gatekeeper.hand_over._ready["id"] = run
+    gatekeeper.turn_away(Run("id", "mail", "q", {"events-grant": 7}, {}), Dead("too_many_hops", ""))
+    assert gatekeeper.hand_over.leave() == []
+
+
+def test_what_was_granted_is_admitted_but_for_gates_that_redis_has_lost() -> None:
+    """The others of the same step begin here; that one goes to the broker."""
+    event_map = EventMap()
+    event_map.bind(Order, lambda event: None, name="mail", limit=Limit("smtp", 1))
+    gatekeeper = make(event_map)
+    replies = iter([["go", 7, 0], ["undeclared", "limit:smtp"], ["parked"]])
+    gatekeeper._admission = AnswersInTurn(replies)  # type: ignore[assignment]
+    gatekeeper._leases = Leases()  # type: ignore[assignment]
+    payload = from_json(Envelope.of(Order()).to_json())
+    runs = [Run.of(name, "mail", "q", {"events-grant": 7}, payload, redelivered=False) for name in "abc"]
+    assert gatekeeper._admit_granted(runs) == [True, None, False]
+
+
+class AnswersInTurn:
+    """Answers each operation with the next reply."""
+
+    def __init__(self, replies: Any) -> None:
+        self._replies = replies
+
+    def call_many(self, operations: list[list[Any]]) -> list[Any]:
+        return [next(self._replies) for _ in operations]

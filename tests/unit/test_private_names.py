@@ -44,6 +44,7 @@ STREAMS = tuple(f"{BROKER}{name}.py" for name in ("channel", "delivering", "poll
 BOTH = (*STREAMS, STOCK)
 TASKS = "events_worker/tasks/__init__.py"
 STRATEGY = "events_worker/tasks/strategy.py"
+HOST = "events_worker/tasks/pool_host.py"
 REQUESTS = "events_worker/tasks/requests.py"
 TELLING = "events_worker/tasks/telling.py"
 INTAKE = "events_worker/intake.py"
@@ -328,6 +329,17 @@ PRIVATE = [
         ("ack_log_error", "(logger, errors, multiple)", "under -P solo each acknowledgement waits for 100 ms"),
         ("reject_log_error", "(logger, errors, requeue)", "under -P solo each rejection waits for 100 ms"),
     ),
+    *of(
+        "celery.worker.consumer:Consumer",
+        HOST,
+        ("call_soon", "(p, *args, **kwargs)", "what a process takes over is run by a thread that must not do so"),
+        ("pool", "", "a process takes over more than it can run"),
+        ("initial_prefetch_count", "", "as pool"),
+        ("task_consumer", "", "a process runs deliveries of queues that it was told not to take"),
+    ),
+    *of("celery.worker", HOST, ("state", "", "as pool")),
+    *of("celery.worker.state", HOST, ("reserved_requests", "", "as pool")),
+    *of("kombu.messaging:Consumer", HOST, ("consuming_from", "(queue)", "as task_consumer")),
     *of("celery.concurrency.solo", STRATEGY, ("TaskPool", "", "as ack_log_error")),
     *of("celery.concurrency.thread", STRATEGY, ("TaskPool", "", "a burst for a limited handler takes all slots first")),
     *of(
@@ -419,6 +431,11 @@ PRIVATE = [
         "celery.loaders.base:BaseLoader",
         "events_worker/isolation/nursery.py",
         ("import_default_modules", "()", "a suspect runs without the modules of Celery's `imports` and `include`"),
+    ),
+    *of(
+        "amqp:Connection",
+        "events_core/publishing/amqp.py",
+        ("_transport", "", "a forked child keeps its parent's socket, or connects where nobody asked it to"),
     ),
     # Commands
     *of(
