@@ -105,6 +105,11 @@ class EventEmitter:
             after_publish(messages)
         return emissions
 
+    def close(self) -> None:
+        """Send what coroutines have asked for, and end the thread that does. It can be used again."""
+        if self._batcher is not None:
+            self._batcher.close(self._timeout)
+
     @property
     def turns(self) -> Turns:
         """Where deliveries wait for their turn."""

@@ -341,6 +341,7 @@ class EventSystem:
 
     def close(self) -> None:
         """Close the connections and leave the embedded Redis. The system can be used again."""
+        self.emitter.close()
         with self._lock:
             publisher, self._publisher = self._publisher, None
             turns, self._turns = self._turns, None
