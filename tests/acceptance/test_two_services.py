@@ -28,6 +28,7 @@ def services(broker_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytes
     return Services(broker_url, redis_url, tmp_path)
 
 
+@pytest.mark.chaos
 def test_a_service_that_is_killed_has_missed_nothing(services: Services) -> None:
     """Shipping dies with events in its hands, orders go on being placed meanwhile, and it comes back."""
     services.start("orders", "shipping", "mail")

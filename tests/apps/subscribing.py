@@ -53,7 +53,7 @@ def message_broker() -> MessageBroker | None:
 events = EventSystem(os.environ.get("TEST_SYSTEM", "unset"), message_broker=message_broker())
 
 
-class Confirmed(NotificationEvent, event_type="order.confirmed", topic="orders"):
+class Confirmed(NotificationEvent, event_type="order.approved", topic="orders"):
     tag: str
     number: int = 0
 

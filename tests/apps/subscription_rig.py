@@ -65,7 +65,7 @@ class SubscriptionRig:
     def put(
         self,
         body: bytes,
-        event_type: str = "order.confirmed",
+        event_type: str = "order.approved",
         *,
         topic: str = "orders",
         kind: str = "notification_event",
@@ -77,7 +77,7 @@ class SubscriptionRig:
     def put_many(
         self,
         bodies: list[bytes],
-        event_type: str = "order.confirmed",
+        event_type: str = "order.approved",
         *,
         topic: str = "orders",
         kind: str = "notification_event",

@@ -75,6 +75,7 @@ def mouth(broker_url: str) -> Iterator[Mouth]:
     mouth.close()
 
 
+@pytest.mark.chaos
 def test_killed_and_restarted_servers_lose_nothing(broker_url: str, mouth: Mouth, tmp_path: Path) -> None:
     """Two share the queue; each is killed once in the middle. What was in hand comes again."""
     one, other = (Server(broker_url, tmp_path / name) for name in ("one", "other"))

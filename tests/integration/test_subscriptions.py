@@ -73,7 +73,7 @@ def test_what_happened_is_counted(broker: str, redis_server: Any, rabbitmq_serve
         orders = next(one for one in shown["subscriptions"] if one["queue"] == sub.queue("orders"))
         assert orders["counts"] == counts
         assert orders["topics"] == ["orders"]
-        assert orders["events"] == ["order.cancelled", "order.confirmed", "order.labelled"]
+        assert orders["events"] == ["order.approved", "order.cancelled", "order.labelled"]
         assert orders["handlers"] == [f"tests.apps.subscribing.{name}" for name in ("ship", "book", "label")]
         assert len(orders["consumers"]) == 1
         assert shown["left_behind"] == []
@@ -137,7 +137,7 @@ def test_a_changed_list_of_events_unbinds_what_went(broker: str, redis_server: A
         wait_until(lambda: sub.counts()["received"] == 1, what="it to be counted")
         sub.rig.kill_workers()
         old = sub.worker("threads", 1, env={"TEST_DEPLOY": "old"})
-        sub.wait_until_bound({"order.confirmed", "order.labelled"})
+        sub.wait_until_bound({"order.approved", "order.labelled"})
         sub.orders.emit_many([app.Cancelled(tag="t"), app.Confirmed(tag="t")])
         sub.rig.wait_for_records("t", 1, "shipped")
         wait_until(lambda: sub.counts()["received"] == 2, what="the confirmation to be counted")
@@ -179,15 +179,15 @@ def test_commands_know_subscribers(redis_server: Any) -> None:
             ]
             for event in json.loads(sub.rig.events("map", "--json").stdout)
         }
-        assert mapped["order.confirmed", 1] == ["ship", "book"]
+        assert mapped["order.approved", 1] == ["ship", "book"]
         assert mapped["order.labelled", 1] == mapped["order.labelled", 2] == ["label"]
         assert mapped["order.packed", 1] == ["packed"]
         checked = json.loads(sub.rig.events("check", "--json").stdout)
-        assert ("tests.apps.subscribing.ship", "order.confirmed") in {
+        assert ("tests.apps.subscribing.ship", "order.approved") in {
             (handler["name"], handler["event"]) for handler in checked["handlers"]
         }
         assert [finding for finding in checked["findings"] if finding["level"] == "error"] == []
-        left = Subscription("left.orders", frozenset({("orders", "notification_event.order.confirmed")}))
+        left = Subscription("left.orders", frozenset({("orders", "notification_event.order.approved")}))
         coordination = sub.rig.parts.coordination
         sub.broker.declare(left)
         coordination.client.sadd(queues_key(coordination), left.queue)

@@ -20,7 +20,7 @@ CLOUDEVENTS = "application/cloudevents+json"
 GOOD = int(os.environ.get("TEST_GOOD_EVENTS", "100"))
 
 
-def cloudevent(event_type: str = "order.confirmed", version: int = 1, **data: Any) -> bytes:
+def cloudevent(event_type: str = "order.approved", version: int = 1, **data: Any) -> bytes:
     """As an outside producer writes it."""
     document = {
         "specversion": "1.0",
@@ -41,7 +41,7 @@ GARBAGE = [
     bytes(range(256)),
     b'{"specversion": "1.0"',
     b"[1, 2, 3]",
-    json.dumps({"type": "order.confirmed"}).encode(),
+    json.dumps({"type": "order.approved"}).encode(),
     cloudevent(tag="t").replace(b'"1.0"', b'"9.9"'),
 ]
 

@@ -434,7 +434,7 @@ PRIVATE = [
     ),
     *of(
         "amqp:Connection",
-        "events_core/publishing/amqp.py",
+        "events_core/publishing/amqp_connection.py",
         ("_transport", "", "a forked child keeps its parent's socket, or connects where nobody asked it to"),
     ),
     # Commands
