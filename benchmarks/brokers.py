@@ -30,7 +30,7 @@ SECONDS = 3
 P50 = 2.5
 POOL = Pool("threads", 8, 8)
 QUEUE = "bench.told"
-KEY = f"{Told.kind}.{Told.event_type}"
+KEY = f"{Told.event_kind}.{Told.event_type}"
 THEIRS = kombu.Exchange("bench-theirs", "topic", durable=True)
 THEIR_QUEUE = kombu.Queue("bench.theirs", THEIRS, routing_key=KEY, durable=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,22 @@ from events_core.admission.gates import passage
 from events_core.admission.turns import Turns
 from events_core.brokers.base import IntegrationMessage, MessageBroker
 from events_core.envelope import Envelope
-from events_core.errors import BindError, BrokerNotConfigured, ConfigurationError, EventTooLarge, NotAnEvent
+from events_core.errors import (
+    BindError,
+    BrokerNotConfigured,
+    ConfigurationError,
+    EmitError,
+    EventTooLarge,
+    NotAnEvent,
+)
 from events_core.event_map import EventMap, refuse_dataclass
 from events_core.events import Event, IntegrationEvent
 from events_core.handlers import HandlerSpec
-from events_core.publishing.base import Publisher, publish_in_chunks
+from events_core.publishing.base import Publisher, publish_in_chunks, unsent
 from events_core.publishing.batcher import Batcher
 from events_core.publishing.messages import Carried, Delivery, Message, MessageBuilder
 from events_core.publishing.signals import after_publish, before_publish
-from events_core.publishing.ways import go_each_way
+from events_core.publishing.ways import Way, go_each_way, together
 from events_core.scope import HandlingScope, current_scope
 
 logger = logging.getLogger(__name__)
@@ -70,7 +78,8 @@ class EventEmitter:
         self._messages = messages
         self._timeout = timeout
         self._max_event_bytes = max_event_bytes
-        self._batcher: Batcher | None = None
+        #: Of what goes to Celery's broker, and to the message broker: neither waits for the other.
+        self._batchers = (Batcher(self.hand_over), Batcher(self.hand_over))
         self._warned_empty = False
 
     def emit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:
@@ -98,17 +107,32 @@ class EventEmitter:
         if scope is not None and not scope.closed and not now:
             scope.held.extend(messages)
         elif messages:
-            if self._batcher is None:
-                self._batcher = Batcher(self.hand_over)
             before_publish(messages)  # here, where receivers find the caller's context, and not in the batcher's thread
-            await self._batcher.publish(messages, self._timeout)
+            await self._hand_over_soon(messages)
             after_publish(messages)
         return emissions
 
+    async def _hand_over_soon(self, messages: Sequence[Carried]) -> None:
+        celery, integration = self._split(messages)
+        both: list[tuple[Batcher, Sequence[Carried]]] = [(self._batchers[0], celery), (self._batchers[1], integration)]
+        shares = [(batcher, own) for batcher, own in both if own]
+        asked = [batcher.publish(own, self._timeout) for batcher, own in shares]
+        if len(asked) == 1:
+            await asked[0]
+            return
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        errors = [
+            error if isinstance(error, EmitError) else unsent(f"{type(error).__name__}: {error}", own)
+            for error, (_, own) in zip(ended, shares, strict=True)
+            if error is not None
+        ]
+        if errors:
+            raise together(errors, messages) from errors[0]
+
     def close(self) -> None:
         """Send what coroutines have asked for, and end the thread that does. It can be used again."""
-        if self._batcher is not None:
-            self._batcher.close(self._timeout)
+        for batcher in self._batchers:
+            batcher.close(self._timeout)
 
     @property
     def turns(self) -> Turns:
@@ -133,15 +157,15 @@ class EventEmitter:
         if not waiting and not integration:
             publish_in_chunks(self._publisher(), celery, timeout)
             return
-        ways: list[Callable[[float], None]] = []
+        ways: list[Way] = []
         if waiting:
-            ways.append(lambda _: self.turns.enter(waiting))
+            ways.append((waiting, lambda _: self.turns.enter(waiting)))
         others = [message for message in celery if not message.gates]
         if others:
-            ways.append(lambda left: publish_in_chunks(self._publisher(), others, left))
+            ways.append((others, lambda left: publish_in_chunks(self._publisher(), others, left)))
         broker = self._message_broker
         if integration and broker is not None:
-            ways.append(lambda left: publish_in_chunks(broker, integration, left))
+            ways.append((integration, lambda left: publish_in_chunks(broker, integration, left)))
         go_each_way(ways, messages, timeout)
 
     def _split(self, messages: Sequence[Carried]) -> tuple[Sequence[Message], Sequence[IntegrationMessage]]:

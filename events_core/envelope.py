@@ -60,7 +60,7 @@ class Envelope:
             id=event_id,
             type=event.event_type,
             version=event.version,
-            kind=event.kind,
+            kind=event.event_kind,
             occurred_at=event.occurred_at.isoformat(),
             correlation_id=event_id if cause is None else cause.correlation_id,
             causation_id=None if cause is None else cause.id,

@@ -17,7 +17,7 @@ from events_core.errors import DuplicateEventType, EventDefinitionError
 from events_core.ids import new_event_id
 
 #: Names the wire formats use beside the event's own fields.
-RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_timestamp", "version", "occurred_at"})
+RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_kind", "event_timestamp", "version", "occurred_at"})
 _META = frozenset({"event_id", "occurred_at"})
 #: Class keywords of integration events.
 _KEYWORDS = frozenset({"topic", "partition_key", "entity_key", "entity_version"})
@@ -58,7 +58,7 @@ class Event(BaseModel):
     event_type: ClassVar[str] = "Event"
     version: ClassVar[int] = 1
     #: How this kind of event is called on the wire.
-    kind: ClassVar[str] = "event"
+    event_kind: ClassVar[str] = "event"
 
     event_id: UUID = Field(default_factory=partial(new_event_id, "Event"))
     occurred_at: Annotated[AwareDatetime, AfterValidator(_to_utc)] = Field(default_factory=_now)
@@ -133,7 +133,7 @@ def _same_place(known: type[Event], cls: type[Event]) -> bool:
 class DomainEvent(Event):
     """An event for this application's own handlers."""
 
-    kind: ClassVar[str] = "domain_event"
+    event_kind: ClassVar[str] = "domain_event"
 
 
 def _check_names_field(cls: type[Event], keyword: str) -> None:
@@ -190,7 +190,7 @@ class IntegrationEvent(Event):
 class NotificationEvent(IntegrationEvent):
     """Tells other services that something happened; they ask back for the details."""
 
-    kind: ClassVar[str] = "notification_event"
+    event_kind: ClassVar[str] = "notification_event"
 
 
 class ECSTEvent(IntegrationEvent):
@@ -205,7 +205,7 @@ class ECSTEvent(IntegrationEvent):
             revision: int
     """
 
-    kind: ClassVar[str] = "ecst_event"
+    event_kind: ClassVar[str] = "ecst_event"
     entity_key: ClassVar[str | None] = None
     entity_version: ClassVar[str | None] = None
 

@@ -31,7 +31,7 @@ class Subscriber:
     @property
     def bindings(self) -> frozenset[tuple[str, str]]:
         """Topics and routing keys that its queue is bound by."""
-        return frozenset((topic, f"{event.kind}.{event.event_type}") for event, topic in self.topics.items())
+        return frozenset((topic, f"{event.event_kind}.{event.event_type}") for event, topic in self.topics.items())
 
     def wants(self, event_type: str, topic: str) -> bool:
         """Whether it hears events of that type on that topic, of any version. topic: empty where it is not known."""

@@ -186,6 +186,7 @@ class EventSystem:
             self.name,
             emit_timeout=self.settings.emit_timeout,
             max_event_bytes=self.settings.max_event_bytes,
+            taken=lambda: {subscriber.queue for subscriber in self.event_map.subscribers},
         )
 
     def emit(self, event: Event, *, now: bool = False) -> Emission:

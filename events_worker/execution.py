@@ -13,7 +13,14 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from events_core.envelope import Envelope
-from events_core.errors import InvalidEnvelope, NotAnEvent, UndecodableEvent, UnknownEventType, UnknownEventVersion
+from events_core.errors import (
+    InvalidEnvelope,
+    NotAnEvent,
+    UndecodableEvent,
+    UnknownEventType,
+    UnknownEventVersion,
+    Unroutable,
+)
 from events_core.events import Event
 from events_core.handlers import HandlerSpec
 from events_core.ids import DerivedIds
@@ -113,7 +120,12 @@ class Execution:
                     return outcome
             else:
                 outcome = self.begin_alone(run)
-        return self._settlement.settle(run, outcome or self._handle(run))
+        outcome = outcome or self._handle(run)
+        try:
+            return self._settlement.settle(run, outcome)
+        except Unroutable as error:  # as one that it had published by itself, with now=True
+            assert run.spec is not None
+            return self._settlement.settle(run, self._after(run, run.spec, error))
 
     def _decode(self, run: Run) -> Outcome | None:
         try:
@@ -135,11 +147,9 @@ class Execution:
             return hold_or_bury(run, "unknown_handler", error, self._unknown_grace)
         hops = run.envelope.hops if run.envelope else 0
         if hops > self._max_hops:
-            chain = str(run.headers.get("events-chain") or "")
-            return Dead(
-                "too_many_hops",
-                f"{hops} events followed from one another, more than MAX_HOPS ({self._max_hops}): {chain}",
-            )
+            chain = run.headers.get("events-chain")
+            said = f"{hops} events followed from one another, more than MAX_HOPS ({self._max_hops})"
+            return Dead("too_many_hops", f"{said}: {chain}" if chain else said)
         return None
 
     def _begin(self, run: Run) -> Outcome | None:
@@ -246,11 +256,16 @@ class Execution:
                 if returned is not None:
                     self._emit_returned(spec, returned)
         except BaseException as error:
-            failure = redacted(error, run.envelope)
-            run.dangers += isinstance(error, DANGEROUS)
-            return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
+            return self._after(run, spec, error)
         run.follow_ups = scope.held
         return Done()
+
+    def _after(self, run: Run, spec: HandlerSpec, error: BaseException) -> Outcome:
+        """What follows from a failed attempt."""
+        assert run.envelope is not None
+        failure = redacted(error, run.envelope)
+        run.dangers += isinstance(error, DANGEROUS)
+        return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
 
     def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:
         """Emit what the handler returned, if that is events."""

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import redis
 
 from events_core import EmitError
+from events_core.errors import Unroutable
 from events_core.publishing.messages import Carried
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.holding import held_since
@@ -53,7 +54,10 @@ class Settlement:
         self._publish = publish
 
     def settle(self, run: Run, outcome: Outcome) -> Outcome:
-        """Make the outcome last. Returns it, or what it has become."""
+        """Make the outcome last. Returns it, or what it has become.
+
+        Raises Unroutable for follow-ups that nobody hears, where they must be heard: nothing is settled then.
+        """
         if isinstance(outcome, Done):
             self._done(run)
         elif isinstance(outcome, Delayed):
@@ -66,7 +70,7 @@ class Settlement:
         elif isinstance(outcome, Busy):
             # Not sent as a first run's message, of which the ledger would not be asked. To the broker it is a new one.
             message = run.message({"events-copy": True, "events-in-vain": run.in_vain})
-            self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message))
+            self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message, run.once))
         elif isinstance(outcome, Dead):
             self.bury(run, outcome)
         self._log(run, outcome)  # Parked and Settled: nothing is left to do
@@ -106,11 +110,13 @@ class Settlement:
         self.insist(lambda: self._dead_letters.settle(letter, run.number, force=force))
 
     def insist(self, action: Callable[[], T]) -> T:
-        """The result of `action`, tried until its server answers."""
+        """The result of `action`, tried until its server answers. Raises Unroutable, which it does answer."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 return action()
+            except Unroutable:
+                raise
             except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, EmitError) as error:
                 logger.warning("cannot settle, again in %.1f s: %s", pause, error)
             threading.Event().wait(pause)

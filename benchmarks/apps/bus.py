@@ -32,7 +32,7 @@ class Said(NotificationEvent, event_type="bench.said", topic=TOPIC):
     likes: int = 0
 
 
-KEY = f"{Said.kind}.{Said.event_type}"
+KEY = f"{Said.event_kind}.{Said.event_type}"
 
 
 class Count:

@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from events_core.brokers import ExchangeBroker, IntegrationMessage, MessageBroker, Received, Subscription
+from events_core.brokers.dead import ERROR, REASON, ROUTING_KEY, TOPIC, headers_of, id_of, time_of, word
 from events_core.envelope import Envelope
 from events_core.errors import ConfigurationError, EmitError
 from events_core.publishing.messages import Delivery
 
-#: Why it is there: "oversize", "undecodable", "invalid", "unknown_event", "exhausted", "gave_up", "failed".
-REASON = "events-dead-reason"
-#: What was wrong, without the event's values.
-ERROR = "events-dead-error"
-#: Where it came from, to be put back there.
-TOPIC = "events-dead-topic"
-ROUTING_KEY = "events-dead-routing-key"
-
-#: Bytes of a header; AMQP's routing keys have at most 255 bytes.
-_LONGEST_ERROR, _LONGEST_WORD = 500, 200
+#: Bytes of a header.
+_LONGEST_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +60,29 @@ class DeadQueue:
         self._broker.publish_to(self.name, messages, timeout)
 
     def _message(self, dead: Dead) -> IntegrationMessage:
-        received, now = dead.received, datetime.now(UTC)
-        event_type = _word(received.type) or "unknown"
-        identity = _uuid(received.message_id)
+        received, identity = dead.received, id_of(dead.received)
+        sent_at = time_of(received) or datetime.now(UTC)
+        topic, routing_key = _origin(received)
         # Only names the message: its body is the one that came.
-        envelope = Envelope(identity, event_type, 0, "dead", now.isoformat(), identity, None, 0, b"")
+        envelope = Envelope(identity, word(received.type), 0, "dead", sent_at.isoformat(), identity, None, 0, b"")
         return IntegrationMessage(
             Delivery("", str(uuid4()), self.name),  # of two messages with one id each is confirmed for itself
             envelope,
             received.body,
-            _word(received.content_type),
-            now,
+            word(received.content_type),
+            sent_at,
             {
+                **headers_of(received),
                 REASON: dead.reason,
-                ERROR: _word(dead.error, _LONGEST_ERROR),
-                TOPIC: _word(received.topic),
-                ROUTING_KEY: _word(received.routing_key),
+                ERROR: word(dead.error, _LONGEST_ERROR),
+                TOPIC: word(topic),
+                ROUTING_KEY: word(routing_key),
             },
         )
 
 
-def _word(text: str, longest: int = _LONGEST_WORD) -> str:
-    """As far as brokers take it: nothing that is no UTF-8, and not too long."""
-    return str(text).encode(errors="replace")[:longest].decode(errors="ignore")
-
-
-def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except (ValueError, TypeError, AttributeError):
-        return str(uuid4())
+def _origin(received: Received) -> tuple[str, str]:
+    """Its topic and routing key. What somebody put straight back into its queue has them from the last time."""
+    if received.topic or TOPIC not in received.headers:
+        return received.topic, received.routing_key
+    return received.headers[TOPIC], received.headers.get(ROUTING_KEY, "")

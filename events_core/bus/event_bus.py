@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import cast
 from uuid import uuid4
 
@@ -38,6 +38,8 @@ class EventBus(IntegrationEventBus):
     service: names the queues, ``{service}.{consumer}``. emit_timeout: seconds for `send`. max_event_bytes: of one
     message. shutdown_timeout: seconds that running handlers have to end.
 
+    taken: the queues that others of this service consume.
+
     Raises ConfigurationError for a service name that cannot name a queue, and for what is no message broker or no
     number.
     """
@@ -50,6 +52,7 @@ class EventBus(IntegrationEventBus):
         emit_timeout: float = 2.0,
         max_event_bytes: int = 262_144,
         shutdown_timeout: float = 10.0,
+        taken: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         if not isinstance(message_broker, MessageBroker):
             raise ConfigurationError(
@@ -65,6 +68,7 @@ class EventBus(IntegrationEventBus):
         self._emit_timeout = emit_timeout
         self._max_event_bytes = max_event_bytes
         self._shutdown_timeout = shutdown_timeout
+        self._taken = taken
         self._instance = ""
         self._plans: dict[str, Plan] = {}
         self._listeners: dict[str, Listener] = {}
@@ -89,15 +93,20 @@ class EventBus(IntegrationEventBus):
         Before startup nothing is connected. After it the queue and its bindings exist when this returns.
         The same name is the same queue: consumers of one name must have the same options.
 
-        Raises ConfigurationError where they have not, where the broker cannot keep what a shared queue promises, or for
-        a name that is too long; BindError for an event that an upcaster makes another version of than is registered;
-        OSError when the broker cannot be reached. Then nothing has changed.
+        Raises ConfigurationError where they have not, where a subscriber has that queue, where the broker cannot keep
+        what a shared queue promises, or for a name that is too long; BindError for an event that an upcaster makes
+        another version of than is registered; OSError when the broker cannot be reached. Then nothing has changed.
         """
         _check_registration(registration)
         registration.check_versions()
         consumer = registration.consumer
         self._check_broker(consumer)
         name = self._queue_of(consumer)
+        if name in self._taken():
+            raise ConfigurationError(
+                f"the queue {name!r} is that of a subscriber of {self.service!r}: its workers and this bus would each "
+                "take a part of the events. Give the consumer another name"
+            )
         async with self._changing:
             old = self._plans.get(name, Plan(name, lasting=not consumer.every_instance))
             check_options(old, consumer)

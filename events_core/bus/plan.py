@@ -114,4 +114,4 @@ def _options(consumer: Consumer) -> tuple[object, ...]:
 
 def routing_key(event: type[IntegrationEvent]) -> str:
     """By which a queue is bound to an event class, in all its versions."""
-    return f"{event.kind}.{event.event_type}"
+    return f"{event.event_kind}.{event.event_type}"

@@ -33,7 +33,12 @@ class Channels:
         channel = self._topic(event, topic)
         operation = self._operation("send", event.event_type, channel, event)
         if self._amqp is not None:
-            binding = {"cc": [f"{event.kind}.{event.event_type}"], "deliveryMode": 2, "timestamp": True, **_VERSION}
+            binding = {
+                "cc": [f"{event.event_kind}.{event.event_type}"],
+                "deliveryMode": 2,
+                "timestamp": True,
+                **_VERSION,
+            }
             operation["bindings"] = {"amqp": binding}
 
     def receive(self, subscriber: Subscriber) -> None:
@@ -46,7 +51,7 @@ class Channels:
 
     def _topic(self, event: type[IntegrationEvent], topic: str) -> str:
         """The key of the channel that events of that topic go to."""
-        address = self._broker.address(topic, event.kind)
+        address = self._broker.address(topic, event.event_kind)
         made: Schema = {"address": address, "messages": {}}
         parameters = {name: told for name, told in _PARAMETERS.items() if f"{{{name}}}" in address}
         if parameters:
@@ -70,7 +75,7 @@ class Channels:
             },
             event,
         )
-        bound = {"exchange": topic, "routingKey": f"{event.kind}.{event.event_type}"}
+        bound = {"exchange": topic, "routingKey": f"{event.event_kind}.{event.event_type}"}
         if bound not in self.channels[key]["x-bound-to"]:
             self.channels[key]["x-bound-to"].append(bound)
         return key

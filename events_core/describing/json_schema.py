@@ -126,7 +126,7 @@ def payload_schema(event: type[Event]) -> Schema:
 
 def document(event: type[Event], system: str) -> Schema:
     """`payload_schema` as a document of its own, which says whose it is. system: names the topic of events without."""
-    about: Schema = {"type": event.event_type, "version": event.version, "kind": event.kind}
+    about: Schema = {"type": event.event_type, "version": event.version, "kind": event.event_kind}
     if issubclass(event, IntegrationEvent):
         about["topic"] = event.topic or system
     if older := _made_newer(event):

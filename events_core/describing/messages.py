@@ -51,7 +51,7 @@ def entry_schema(format_name: str, event: type[IntegrationEvent], payload: Schem
             "event_type": {"const": event.event_type},
             "occurred_at": _TIME,
             **content,
-            "message_type": {"const": event.kind},
+            "message_type": {"const": event.event_kind},
             "version": {"const": str(event.version)},
             "correlation_id": _TEXT,
             "causation_id": _TEXT,
@@ -95,7 +95,7 @@ def _classic(event: type[IntegrationEvent], payload: Schema, source: str | None)
     own = _object({"event_id": _ANY_ID, "event_timestamp": _TIME}, ["event_timestamp"])
     return _object(
         {
-            "message_type": {"const": event.kind},
+            "message_type": {"const": event.event_kind},
             "message_name": {"const": event.event_type},
             "message_id": _ANY_ID if source is None else _ID,
             "payload": {"allOf": [own, payload]},

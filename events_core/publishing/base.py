@@ -65,7 +65,7 @@ def publish_in_chunks(publisher: Publishes[M], messages: Sequence[M], timeout: f
         try:
             publisher.publish(messages[start : start + CHUNK], timeout)
         except EmitError as error:
-            raise EmitError(
+            raise type(error)(
                 error.reason,
                 confirmed=[m.delivery for m in messages[:start]] + error.confirmed,
                 uncertain=error.uncertain,

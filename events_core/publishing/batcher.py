@@ -111,6 +111,10 @@ class Batcher:
             self._publish_now(messages, eldest.remaining() if len(messages) <= CHUNK else eldest.seconds)
         except BaseException as caught:
             error = caught
+        if len(live) > 1 and isinstance(error, EmitError) and not error.confirmed and not error.uncertain:
+            for waiting in live:  # nothing was sent: perhaps for the sake of one, and each is told of its own fault
+                self._publish([waiting])
+            return
         for waiting in live:
             _settle(waiting, _own_share(error, waiting.messages) if isinstance(error, EmitError) else error)
 
@@ -118,7 +122,7 @@ class Batcher:
 def _own_share(error: EmitError, messages: Sequence[Carried]) -> EmitError | None:
     """What of a batch's error concerns these messages; None if all of them are confirmed."""
     own = {message.delivery for message in messages}
-    share = EmitError(
+    share = type(error)(
         error.reason,
         confirmed=[delivery for delivery in error.confirmed if delivery in own],
         uncertain=[delivery for delivery in error.uncertain if delivery in own],

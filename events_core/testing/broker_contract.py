@@ -70,7 +70,11 @@ class BrokerContract(ReceiverContract, FailureContract):
             desk.publish(event)
         for event, message in zip(events, desk.take(receiver, 2), strict=True):
             envelope = desk.broker.format.decode(message)
-            assert (envelope.id, envelope.type, envelope.kind) == (str(event.event_id), event.event_type, event.kind)
+            assert (envelope.id, envelope.type, envelope.kind) == (
+                str(event.event_id),
+                event.event_type,
+                event.event_kind,
+            )
             assert message.topic == desk.name
             assert type(event).model_validate_json(envelope.data).model_dump(exclude={"event_id", "occurred_at"}) == (
                 event.model_dump(exclude={"event_id", "occurred_at"})

@@ -66,7 +66,7 @@ class ReceiverContract:
     def test_garbage_does_not_stop_a_receiver(self, desk: Desk) -> None:
         """It arrives, since its reader accounts for it, and what is behind it arrives too."""
         receiver = desk.listen(desk.queue(Opened))
-        key = f"{Opened.kind}.{Opened.event_type}"
+        key = f"{Opened.event_kind}.{Opened.event_type}"
         garbage = [b"\xff\xfe\x00", b"", b"[1, 2", b'{"a": {"a": {}}}', b"\x80" * 10_000]
         for body in garbage:
             desk.server.put(desk.name, key, body)

@@ -102,7 +102,7 @@ class Desk:
         self, *events: type[IntegrationEvent], name: str = "queue", topic: str = "", lasting: bool = True
     ) -> Subscription:
         """A subscription to some events of the test's topic, or of another one whose name begins like it."""
-        keys = [f"{event.kind}.{event.event_type}" for event in events] or ["#"]
+        keys = [f"{event.event_kind}.{event.event_type}" for event in events] or ["#"]
         return Subscription(f"{self.name}.{name}", frozenset((self.name + topic, key) for key in keys), lasting)
 
     def declare(self, queue: Subscription, obsolete: frozenset[tuple[str, str]] = frozenset()) -> None:

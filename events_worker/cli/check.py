@@ -45,7 +45,7 @@ def _event_types() -> list[dict[str, Any]]:
         {
             "event_type": event.event_type,
             "version": event.version,
-            "kind": event.kind,
+            "kind": event.event_kind,
             "class": f"{event.__module__}.{event.__qualname__}",
         }
         for event in event_types()

@@ -39,7 +39,7 @@ def _shown(system: EventSystem, event: type[Event], way: list[type[Event]] | Non
         "module": event.__module__,
         "event_type": event.event_type,
         "version": event.version,
-        "kind": event.kind,
+        "kind": event.event_kind,
         "handlers": [
             {"name": spec.name, "follow_ups": [_named(after) for after in follow_ups(spec)]}
             for spec in _handlers(system, event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 from events_core import EventSystem
 from events_core.admission.gates import passage
+from events_core.brokers import dead
 from events_core.brokers.base import Received
 from events_core.envelope import Envelope
 from events_core.events import IntegrationEvent
@@ -19,12 +21,10 @@ from events_core.publishing.messages import Delivery, Message, delivery_body, ta
 from events_core.publishing.stored import StoredMessage
 from events_core.receiving import Refused
 from events_worker.dead_letters import DeadLetter
+from events_worker.dead_letters.raw import LONGEST_RAW
 from events_worker.outcome import Dead
 from events_worker.run import ONCE_HEADER
 from events_worker.subscriptions.neighbours import Asked
-
-#: Bytes kept of a message that is no event, as of one that is no delivery.
-_LONGEST_RAW = 262_144
 
 
 def deliveries(
@@ -70,15 +70,29 @@ def letter_to(system: EventSystem, spec: HandlerSpec, envelope: Envelope, refuse
 
 
 def raw_letter(queue: str, received: Received, refused: Refused) -> DeadLetter:
-    """The dead letter of what is no event: its beginning, as it came."""
+    """The dead letter of what is no event: its beginning, as it came, and its properties."""
     return DeadLetter.of(
         _id_of(queue, received),
         StoredMessage("", queue, {}, ""),
         _dead(refused),
         starts=0,
         first_at=time.time(),
-        raw=base64.b64encode(received.body[:_LONGEST_RAW]).decode("ascii"),
+        raw=base64.b64encode(received.body[:LONGEST_RAW]).decode("ascii"),
+        received=_properties(received),
     )
+
+
+def _properties(received: Received) -> dict[str, Any]:
+    """Where it came from and what was said of it, so that it can be sent again as it was."""
+    return {
+        "topic": dead.word(received.topic),
+        "routing_key": dead.word(received.routing_key),
+        "content_type": dead.word(received.content_type),
+        "message_id": dead.id_of(received),
+        "type": dead.word(received.type),
+        "timestamp": received.timestamp if dead.time_of(received) else None,
+        "headers": dead.headers_of(received),
+    }
 
 
 def _headers(envelope: Envelope) -> dict[str, Any]:
@@ -96,6 +110,6 @@ def _id_of(queue: str, received: Received) -> str:
     """The same for a message that comes again, where its sender has named it: one letter is kept of it."""
     if not received.message_id:
         return str(uuid4())
-    body = uuid5(NAMESPACE_OID, received.body.hex())
+    body = hashlib.sha256(received.body).hexdigest()
     message_id = received.message_id.encode("utf-8", "replace").decode()  # a broker may let lone surrogates through
     return str(uuid5(NAMESPACE_OID, f"{queue} {message_id} {body}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import kombu
 import pytest
@@ -20,11 +20,15 @@ from events_core.brokers import (
     RedisStreamBroker,
     Subscription,
 )
+from events_core.brokers.dead import ERROR, REASON, ROUTING_KEY, TOPIC
 from events_core.bus import EventBus, EventHandlerConsumer, IntegrationEventBusRegistration, Topic
-from events_core.bus.dead import ERROR, REASON
+from events_core.bus.dead import Dead, DeadQueue
 from events_core.envelope import Envelope
 from tests.apps.chat import CHAT, Left, Said
+from tests.support.broker_queues import connection, take_all
 from tests.support.bus import run, until
+from tests.support.redis_server import connect
+from tests.support.waiting import wait_until
 
 MakeBroker = Callable[[], MessageBroker]
 DEAD = "chat.rooms.dead"
@@ -233,6 +237,20 @@ def test_burying_declares_nothing_and_makes_a_deleted_dead_queue_anew(broker_url
     run(main)
 
 
+def test_messages_without_ids_are_told_apart_when_the_dead_queue_is_gone(broker_url: str) -> None:
+    """What comes back from a deleted queue is known by its id."""
+    broker = ExchangeBroker(broker_url)
+    queue = DeadQueue(broker, "chat.rooms")
+    for _ in range(2):
+        queue.declare()
+        dead = [Dead(Received(b"%d" % number), "undecodable", "") for number in range(3)]
+        assert queue.add(dead, 10) == (dead, None)
+        broker.delete(Subscription(DEAD, frozenset({(DEAD, "#")})))
+        assert queue.add(dead, 10) == (dead, None)
+        assert [message.body for message in letters(broker, 3)] == [b"0", b"1", b"2"]
+    broker.close()
+
+
 def garbage(broker: MessageBroker) -> IntegrationMessage:
     """What some other program may publish where our events go."""
     event = Said(text="")
@@ -271,6 +289,103 @@ def test_on_rabbitmq_any_program_can_read_the_dead_queue(amqp_url: str) -> None:
         message = connection.default_channel.basic_get(DEAD)
         assert message.headers[REASON] == "gave_up"
         assert message.content_type == "application/cloudevents+json"
+
+
+class Refusing:
+    """A bus that has heard everything, and handled nothing."""
+
+    def __init__(self, broker: MessageBroker) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.bus = EventBus(broker, "chat", shutdown_timeout=1)
+
+    def refuse(self, event: Said) -> None:
+        self.seen.append((str(event.event_id), event.occurred_at.isoformat()))
+        raise GiveUp
+
+    async def __aenter__(self) -> Self:
+        consumer = EventHandlerConsumer("rooms", {Said: [self.refuse]})
+        await self.bus.register(IntegrationEventBusRegistration(consumer, CHAT, [Said]))
+        await self.bus.startup()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.bus.shutdown()
+
+
+FLAT = b'{"type":"chat.said","version":1,"text":"hello"}'
+SAID = "notification_event.chat.said"
+
+
+def send(url: str, exchange: str, routing_key: str, body: bytes, **properties: Any) -> None:
+    """As any program does it, with kombu alone."""
+    content = {"content_type": "application/json", "content_encoding": "utf-8"}
+    with connection(url) as opened:
+        opened.Producer().publish(body, exchange=exchange, routing_key=routing_key, **content, **properties)
+
+
+def take_dead(url: str) -> kombu.Message:
+    """The one message that is dead."""
+    (message,) = wait_until(lambda: take_all(url, DEAD), what="a dead message")
+    return message
+
+
+def put_back(url: str, *, to_queue: str | None = None) -> None:
+    """What is dead, as docs/bus.md tells: to where its headers say, or straight to a queue."""
+    message = take_dead(url)
+    exchange, routing_key = ("", to_queue) if to_queue else (message.headers[TOPIC], message.headers[ROUTING_KEY])
+    properties = {name: message.properties[name] for name in ("message_id", "timestamp", "type")}
+    send(url, exchange, routing_key, message.body, headers=message.headers, **properties)
+
+
+@pytest.mark.parametrize("message_id", ["bank-9", "", "018f0000-0000-7000-8000-000000000000"])
+def test_what_is_put_back_is_the_same_event_of_the_same_time(broker_url: str, message_id: str) -> None:
+    """To its topic: whatever its id is. Straight to its queue: where the id does not depend on the topic."""
+
+    async def main() -> None:
+        properties: dict[str, Any] = {"timestamp": 1_700_000_000, "headers": {"tenant": "north"}}
+        if message_id:
+            properties["message_id"] = message_id
+        async with Refusing(ExchangeBroker(broker_url, format="flat")) as refusing:
+            await asyncio.to_thread(send, broker_url, "chat", SAID, FLAT, **properties)
+            await asyncio.to_thread(put_back, broker_url)
+            await asyncio.to_thread(put_back, broker_url, to_queue="chat.rooms")
+            letter = await asyncio.to_thread(take_dead, broker_url)
+        assert (letter.headers["tenant"], letter.headers[TOPIC], letter.headers[ROUTING_KEY]) == ("north", "chat", SAID)
+        first, by_topic, by_queue = refusing.seen
+        assert first[1] == "2023-11-14T22:13:20+00:00"
+        assert by_topic == first
+        assert (by_queue == first) == (len(message_id) == 36)
+        assert by_queue[1] == first[1]
+
+    run(main)
+
+
+def dead_entry(client: Any, stream: str) -> dict[bytes, bytes]:
+    """The fields of the one that is there; empty while there is none."""
+    return next((fields for _, fields in client.xrange(stream) if TOPIC.encode() in fields), {})
+
+
+@pytest.mark.parametrize("stream_name", [None, "all"])
+@pytest.mark.parametrize("format", ["record", "cloudevents", "classic", "flat"])
+def test_an_entry_of_a_stream_is_put_back_as_the_same_event(redis_url: str, format: Any, stream_name: Any) -> None:
+    """By XADD, with the fields that docs/bus.md names."""
+
+    async def main() -> None:
+        event = Said(text="hello")
+        async with Refusing(RedisStreamBroker(redis_url, format=format, stream_name=stream_name)) as refusing:
+            with connect(redis_url) as client:
+                await refusing.bus.send(CHAT, event)
+                fields = await until(lambda: dead_entry(client, stream_name or DEAD), what="a dead entry")
+                topic = fields[TOPIC.encode()]
+                names = (b"event_id", b"event_type", b"body", b"content_type")
+                kept = {name: fields[name] for name in names} | ({b"topic": topic} if stream_name else {})
+                client.xadd(stream_name or topic, kept)
+                await until(lambda: len(refusing.seen) == 2)
+        first, again = refusing.seen
+        assert first[0] == again[0] == str(event.event_id)
+        assert (first[1] == again[1]) == (format != "flat")
+
+    run(main)
 
 
 class TestPubSub:

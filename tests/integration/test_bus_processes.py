@@ -19,7 +19,7 @@ from tests.support import processes
 from tests.support.waiting import wait_until
 
 QUEUE = "chat.rooms"
-BINDING = (CHAT.name, f"{Said.kind}.{Said.event_type}")
+BINDING = (CHAT.name, f"{Said.event_kind}.{Said.event_type}")
 
 
 class Server:

@@ -163,7 +163,11 @@ class TestUnroutable:
             (message,) = take(receiver, 1)
             assert numbers([message]) == [number]
             assert message.type == "exchange.order.paid"
-            assert message.headers["events-dead-reason"] == "unroutable"
+            assert message.headers == {
+                "events-dead-reason": "unroutable",
+                "events-dead-topic": "orders",
+                "events-dead-routing-key": key_of(Paid),
+            }
             receiver.close()
             broker.delete(dead)
         broker.close()

@@ -66,7 +66,7 @@ class Customer(ECSTEvent, event_type="exchange.customer"):
 
 def key_of(event: type[IntegrationEvent]) -> str:
     """The routing key of its events."""
-    return f"{event.kind}.{event.event_type}"
+    return f"{event.event_kind}.{event.event_type}"
 
 
 def messages(broker: MessageBroker, topic: str, *events: IntegrationEvent) -> list[IntegrationMessage]:

@@ -32,6 +32,14 @@ def test_exchanges_take_urls_and_connections_only(given: Any) -> None:
         ExchangeBroker(given)
 
 
+@pytest.mark.parametrize("given", ["", "localhost", "user:hidden@rabbit:5672", "embedded"])
+def test_a_text_that_is_no_url(given: str) -> None:
+    """Kombu takes it for a host with RabbitMQ: an empty setting would lead to this machine, as guest."""
+    with pytest.raises(ConfigurationError, match="a text that is no URL") as caught:
+        ExchangeBroker(given)
+    assert "hidden" not in str(caught.value)
+
+
 @pytest.mark.parametrize("character", ["/", "#", "?"])
 @pytest.mark.parametrize(
     "make",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 
 from events_core import ConfigurationError, EmitError, GiveUp
 from events_core.brokers import InMemoryBroker, IntegrationMessage, Received, Subscription
+from events_core.brokers.dead import ERROR, REASON, ROUTING_KEY, TOPIC
 from events_core.bus import EventBus
-from events_core.bus.dead import ERROR, Dead, DeadQueue
+from events_core.bus.dead import Dead, DeadQueue
 from tests.support.bus import run, until
 from tests.support.chatting import KEY, Heard, Said, letters, rooms, say, to
 
@@ -126,9 +128,78 @@ def test_what_is_said_of_a_message_is_written_as_text_that_any_broker_takes() ->
     (letter,) = letters(broker)
     for text in (letter.content_type, letter.type, letter.message_id, *map(str, letter.headers.values())):
         text.encode()
-    assert len(letter.content_type.encode()) <= 200
+    assert len(letter.content_type.encode()) <= 255
     assert len(str(letter.headers[ERROR])) == 300
     assert letter.body == b"body"
+
+
+def buried(received: Received) -> Received:
+    """As it lies in the dead queue."""
+    broker = InMemoryBroker()
+    queue = DeadQueue(broker, "chat.rooms")
+    queue.declare()
+    assert queue.add([Dead(received, "invalid", "")], 1.0)[1] is None
+    (letter,) = letters(broker)
+    return letter
+
+
+def test_the_sender_s_id_time_and_headers_are_kept() -> None:
+    """What is put back is the same event; and what forged a header of ours does not mislead."""
+    headers = {"tenant": "north", "priority": 3, "rate": 0.5, "urgent": True}
+    forged = {REASON: "forged", "events-dead-more": "forged"}
+    received = Received(b"x", "text/x", {**headers, **forged}, "bank-9", "t", "bank", "a.b", 1_700_000_000)
+    letter = buried(received)
+    ours = {REASON: "invalid", ERROR: "", TOPIC: "bank", ROUTING_KEY: "a.b"}
+    assert letter.headers == {**headers, **ours}
+    assert (letter.message_id, letter.type, letter.timestamp) == ("bank-9", "t", 1_700_000_000)
+    assert letter.content_type == "text/x"
+
+
+@pytest.mark.parametrize("timestamp", [None, float("nan"), 1e300, "soon"])
+def test_without_an_id_it_has_none_and_without_a_time_the_present_one(timestamp: Any) -> None:
+    """Made of its bytes, its id is the same each time; a made-up one would be another."""
+    before = time.time()
+    letter = buried(Received(b"x", timestamp=timestamp))
+    assert (letter.message_id, letter.type) == ("", "")
+    assert letter.timestamp is not None
+    assert before <= letter.timestamp <= time.time()
+
+
+def test_headers_that_not_all_brokers_take_are_left_out() -> None:
+    odd: Any = {
+        **dict.fromkeys(("CC", "BCC"), "chat.rooms"),
+        "list": [1],
+        "table": {"a": 1},
+        "bytes": b"x",
+        "none": None,
+        "long": 2**63,
+        "infinite": float("inf"),
+        "x" * 256: 1,
+        "\ud800": 1,
+        5: 1,
+        "least": -(2**63),
+        "text": "\ud800",
+    }
+    kept = buried(Received(b"x", headers=odd)).headers
+    assert {name: kept[name] for name in kept if not name.startswith("events-dead-")} == {
+        "least": -(2**63),
+        "text": "?",
+    }
+
+
+def test_headers_are_bounded() -> None:
+    many = {f"{number:04}": number for number in range(100)}
+    assert [*buried(Received(b"x", headers=many)).headers][:-4] == [*many][:50]
+    large = {"a": "x" * 8193, "b": "x" * 8000, "c": "x" * 1000, "d": "x"}
+    assert [*buried(Received(b"x", headers=large)).headers][:-4] == ["b", "d"]
+
+
+def test_what_is_put_straight_back_and_dies_again_still_tells_where_it_came_from() -> None:
+    first = buried(Received(b"x", topic="bank", routing_key="a.b" * 85))
+    again = buried(Received(b"x", headers=first.headers, topic="", routing_key="chat.rooms"))
+    assert (again.headers[TOPIC], again.headers[ROUTING_KEY]) == ("bank", "a.b" * 85)
+    elsewhere = buried(Received(b"x", headers=first.headers, topic="mail", routing_key="c"))
+    assert (elsewhere.headers[TOPIC], elsewhere.headers[ROUTING_KEY]) == ("mail", "c")
 
 
 def test_a_dead_queue_that_somebody_deleted_is_made_anew() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from events_core import EmitError, GiveUp, Retry, RetryLater
 from events_core.brokers import InMemoryBroker, IntegrationMessage, Received, Subscription
+from events_core.brokers.dead import ERROR, REASON, ROUTING_KEY, TOPIC
 from events_core.bus import EventBus, EventHandlerConsumer
-from events_core.bus.dead import ERROR, REASON, ROUTING_KEY, TOPIC
 from tests.support.bus import run, until
 from tests.support.chatting import CHAT, KEY, Heard, Left, Said, SaidAnew, letters, rooms, say, to
 

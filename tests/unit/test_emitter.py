@@ -207,8 +207,7 @@ class TestHeldBack:
         emitting = Emitting()
         for _ in range(2):
             asyncio.run(emitting.emitter.aemit_many([Placed()]))
-            batcher = emitting.emitter._batcher
-            assert batcher is not None
+            batcher = emitting.emitter._batchers[0]
             assert batcher._thread is not None
             emitting.emitter.close()
             assert batcher._thread is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from celery import signals
 
 from events_core import (
     BindError,
+    ConfigurationError,
     DomainEvent,
     ECSTEvent,
     EmitError,
@@ -46,12 +48,29 @@ class Untold(NotificationEvent, event_type="both.untold"):
     pass
 
 
+class Elsewhere(NotificationEvent, event_type="both.elsewhere", topic="wrong"):
+    pass
+
+
 class Failing(InMemoryBroker):
-    """Takes so many messages, and fails then."""
+    """Takes so many messages, and fails then. refuses: a topic, with all of a call that has an event for it."""
 
     takes: int = 1_000_000
+    fault: Exception | None = None
+    refuses: str = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answers = threading.Event(), threading.Event()
+        self.answers.set()
 
     def publish(self, messages: Sequence[IntegrationMessage], timeout: float) -> None:
+        self.asked.set()
+        assert self.answers.wait(30)
+        if self.fault is not None:
+            raise self.fault
+        if self.refuses in {message.topic for message in messages}:
+            raise EmitError("no such exchange", unsent=[message.delivery for message in messages])
         taken, left = messages[: self.takes], messages[self.takes :]
         super().publish(taken, timeout)
         self.takes -= len(taken)
@@ -94,6 +113,12 @@ class Emitting:
             message_broker=self.broker,
             **options,
         )
+
+    def emit(self, events: Sequence[Any]) -> None:
+        self.emitter.emit_many(events)
+
+    def aemit(self, events: Sequence[Any]) -> None:
+        asyncio.run(self.emitter.aemit_many(events))  # type: ignore[arg-type]
 
     @property
     def told(self) -> list[int]:
@@ -197,6 +222,51 @@ class TestErrors:
         assert not isinstance(one, EmitError)
         assert isinstance(two, EmitError)
         assert len(two.unsent) == 1
+
+    def test_a_fault_of_the_message_broker_hides_nothing_of_what_was_confirmed(self) -> None:
+        """It is set up wrongly: raised as it is, the error would not tell that the handlers have their deliveries."""
+        for emit in (Emitting.emit, Emitting.aemit):
+            emitting, events = Emitting(), [*mixed(1)]
+            emitting.broker.fault = ConfigurationError("alternate_exchange= is RabbitMQ's")
+            with pytest.raises(EmitError, match="alternate_exchange") as caught:
+                emit(emitting, events)
+            assert [delivery.handler for delivery in caught.value.confirmed] == ["h"]
+            assert caught.value.unsent == [Delivery("", str(events[1].event_id), "orders")]
+
+    def test_a_message_broker_that_does_not_answer_keeps_no_domain_event_waiting(self) -> None:
+        """aemit: each way has a thread of its own."""
+        emitting = Emitting()
+        emitting.broker.answers.clear()
+
+        async def both() -> None:
+            told = asyncio.ensure_future(emitting.emitter.aemit_many([Told()]))
+            await asyncio.to_thread(emitting.broker.asked.wait)
+            await emitting.emitter.aemit_many([Placed()])
+            assert not told.done()
+            emitting.broker.answers.set()
+            await told
+
+        asyncio.run(both())
+
+    def test_one_topic_that_cannot_be_had_is_not_the_fault_of_others_who_emit_at_once(self) -> None:
+        """They share a batch of which nothing was sent: then each goes by itself."""
+        emitting = Emitting()
+        emitting.broker.refuses = "wrong"
+
+        async def together() -> list[object]:
+            emitting.broker.answers.clear()
+            first = asyncio.ensure_future(emitting.emitter.aemit_many([Told()]))
+            await asyncio.to_thread(
+                emitting.broker.asked.wait
+            )  # what is asked for from now on waits, and goes together
+            asyncio.get_running_loop().call_later(0, emitting.broker.answers.set)
+            others = [first, *(emitting.emitter.aemit_many([Told(number=number)]) for number in range(1, 4))]
+            return await asyncio.gather(emitting.emitter.aemit_many([Elsewhere()]), *others, return_exceptions=True)
+
+        refused, *others = asyncio.run(together())
+        assert isinstance(refused, EmitError)
+        assert not [other for other in others if isinstance(other, BaseException)]
+        assert sorted(emitting.told) == [0, 1, 2, 3]
 
     def test_too_large(self) -> None:
         """MAX_EVENT_BYTES, of the message as it is sent; nothing of the call is."""

@@ -11,8 +11,11 @@ from pydantic_core import to_json
 
 from events_core.brokers.base import Received
 from events_core.brokers.exchange.kombu_payload import received
+from events_core.publishing.stored import StoredMessage
 from events_core.receiving import Refused
 from events_core.transport.payload import decode
+from events_worker.dead_letters import DeadLetter
+from events_worker.outcome import Dead
 from events_worker.subscriptions.deliveries import raw_letter
 
 DEEP: list[Any] = []
@@ -88,3 +91,31 @@ def test_a_dead_letter_of_an_id_that_is_no_text() -> None:
     refused = Refused("undecodable", "no event", "InvalidEnvelope", None)
     one, again = (raw_letter("queue", Received(b"x", message_id="\ud800"), refused) for _ in range(2))
     assert one.id == again.id
+
+
+def test_a_dead_letter_keeps_of_its_properties_what_can_be_stored() -> None:
+    """However much somebody put there, and whatever it is."""
+    refused = Refused("undecodable", "no event", "InvalidEnvelope", None)
+    odd: Any = "\ud800" * 9000
+    headers = {**{f"{number}": number for number in range(100)}, "odd": float("nan"), "bytes": b"x"}
+    letter = raw_letter("queue", Received(b"x", odd, headers, odd, odd, odd, odd, float("inf")), refused)
+    stored = DeadLetter.from_json(letter.to_json())
+    assert stored == letter
+    assert stored.received is not None
+    assert stored.received.pop("headers") == {f"{number}": number for number in range(50)}
+    assert stored.received.pop("timestamp") is None
+    assert {name: len(value) for name, value in stored.received.items()} == {
+        "topic": 255,
+        "routing_key": 255,
+        "content_type": 255,
+        "message_id": 8192,
+        "type": 255,
+    }
+
+
+def test_a_letter_without_properties_is_stored_as_older_code_knows_it() -> None:
+    """Both ways: what is stored without the field is read, and what has none is stored without it."""
+    letter = DeadLetter.of("1", StoredMessage("", "queue", {}, ""), Dead("undecodable"), starts=0, first_at=0, raw="")
+    stored = letter.to_json()
+    assert "received" not in json.loads(stored)
+    assert DeadLetter.from_json(stored) == letter

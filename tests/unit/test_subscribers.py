@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from events_core import (
 )
 from events_core.brokers import InMemoryBroker
 from events_core.brokers.base import IntegrationMessage, MessageBroker, Promises
+from events_core.bus import EventHandlerConsumer, IntegrationEventBusRegistration, Topic
 from events_core.errors import DuplicateBinding
 from events_core.subscribers import subscribed_queues
 from events_worker.checks.subscribers import check_subscribers
@@ -248,6 +250,20 @@ class TestBroker:
         events.handler(Internal, queue="mail")(other)
         with pytest.raises(ConfigurationError, match="'mail' is a queue of deliveries, and of subscribers"):
             check_subscriptions(events)
+
+    def test_a_bus_on_the_queue_of_a_subscriber(self) -> None:
+        """Each would take a part of the events."""
+        events = system()
+        events.subscriber(events=[Confirmed])(handle)
+        bus = events.bus()
+
+        def registration(name: str) -> IntegrationEventBusRegistration:
+            consumer = EventHandlerConsumer(name, {Confirmed: [handle]})
+            return IntegrationEventBusRegistration(consumer, Topic("orders"), [Confirmed])
+
+        with pytest.raises(ConfigurationError, match=r"'shop\.orders' is that of a subscriber of 'shop'"):
+            asyncio.run(bus.register(registration("orders")))
+        asyncio.run(bus.register(registration("page")))
 
     def test_emitting_to_it(self) -> None:
         """`IntegrationMessage` as the worker's side hears it: the same names on both sides."""

@@ -18,6 +18,11 @@ def check(given: Any) -> None:
             f"ExchangeBroker takes a URL or a kombu.Connection, not a {type(given).__name__}: RedisStreamBroker and "
             "RedisPubSubBroker take a redis.Redis"
         )
+    if isinstance(given, str) and "://" not in given:  # kombu would take it for a host with RabbitMQ
+        raise ConfigurationError(
+            "ExchangeBroker was given a text that is no URL: write amqp://localhost:5672// or redis://localhost/0, "
+            "or leave it out for the broker of the EventSystem"
+        )
     if isinstance(given, str) and ";" not in given:
         require_readable(given, "the URL of ExchangeBroker")
 

@@ -18,19 +18,18 @@ from events_core.brokers.base import (
     Receiver,
     Subscription,
 )
+from events_core.brokers.dead import REASON, ROUTING_KEY, TOPIC
 from events_core.brokers.exchange import address
 from events_core.brokers.unheard import Unheard
-from events_core.errors import ConfigurationError, EmitError
+from events_core.errors import ConfigurationError, EmitError, Unroutable
 from events_core.publishing.base import Deadline
 from events_core.publishing.messages import Delivery
 from events_core.transport import schemes
 from events_core.transport.streams import SentinelTransport
 from events_core.transport.streams import Transport as StreamsTransport
 
-Unroutable = Literal["warn", "raise", "dead_letter"]
+Policy = Literal["warn", "raise", "dead_letter"]
 _CHOICES = ("warn", "raise", "dead_letter")
-#: Header of an event that nobody was bound to, in the queue that keeps it.
-_REASON_HEADER = "events-dead-reason"
 
 
 class Exchange(Protocol):
@@ -63,8 +62,8 @@ class ExchangeBroker(MessageBroker):
     connection; None is the system's own broker. With kombu's other transports messages go one by one, and what is
     promised is what the transport keeps.
     unroutable: what becomes of an event that no queue is bound to: ``warn`` says so in the log, once a minute for each
-    routing key, and counts it in `unroutable_count`; ``raise`` makes emit fail with EmitError; ``dead_letter`` keeps it
-    in the durable queue ``{topic}.unroutable``.
+    routing key, and counts it in `unroutable_count`; ``raise`` makes emit fail with `Unroutable`; ``dead_letter`` keeps
+    it in the durable queue ``{topic}.unroutable``.
     alternate_exchange: RabbitMQ's own way, an exchange that gets what no queue is bound to; you declare it.
     quorum_queues: declare lasting queues as RabbitMQ's quorum queues.
 
@@ -78,7 +77,7 @@ class ExchangeBroker(MessageBroker):
         url: str | kombu.Connection | None = None,
         *,
         format: FormatName | Format = "cloudevents",
-        unroutable: Unroutable = "warn",
+        unroutable: Policy = "warn",
         alternate_exchange: str | None = None,
         quorum_queues: bool = False,
     ) -> None:
@@ -102,6 +101,8 @@ class ExchangeBroker(MessageBroker):
         """See `MessageBroker.attach`."""
         super().attach(system, default_url)
         self._default_url = default_url
+        if self._given is not None:
+            self._exchange  # noqa: B018  (what cannot work is told here, and not when events are half published)
 
     def start(self) -> None:
         """See `MessageBroker.start`."""
@@ -150,7 +151,7 @@ class ExchangeBroker(MessageBroker):
         confirmed = [message.delivery for message in messages if id(message) not in lost]
         if self._policy == "raise":
             first = unroutable[0]
-            raise EmitError(
+            raise Unroutable(
                 f"no queue is bound to {first.routing_key} of topic {first.topic}: declare a subscriber first, or give "
                 "ExchangeBroker another unroutable=",
                 confirmed=confirmed,
@@ -163,7 +164,8 @@ class ExchangeBroker(MessageBroker):
     def _keep(self, unroutable: list[IntegrationMessage], confirmed: list[Delivery], deadline: Deadline) -> None:
         by_topic: dict[str, list[IntegrationMessage]] = {}
         for message in unroutable:
-            marked = replace(message, headers={**message.headers, _REASON_HEADER: "unroutable"})
+            why = {REASON: "unroutable", TOPIC: message.topic, ROUTING_KEY: message.routing_key}
+            marked = replace(message, headers={**message.headers, **why})
             by_topic.setdefault(message.topic, []).append(marked)
         for topic, kept in by_topic.items():
             try:

@@ -13,7 +13,7 @@ from events_core.envelope import Envelope
 from events_core.events import ECSTEvent, IntegrationEvent, NotificationEvent
 
 _TAKEN = frozenset({"event_timestamp"})
-_KINDS = (NotificationEvent.kind, ECSTEvent.kind)
+_KINDS = (NotificationEvent.event_kind, ECSTEvent.event_kind)
 
 
 class Classic:

@@ -24,7 +24,7 @@ _LARGEST: Final = 2**31 - 1
 #: https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _NAMESPACE: Final = UUID(int=NAMESPACE_URL.int)
-_ECST: Final = f"{ECSTEvent.kind}."
+_ECST: Final = f"{ECSTEvent.event_kind}."
 #: What an event has beside its fields: they are never among its data.
 _META: Final = ("event_id", "occurred_at")
 
@@ -174,7 +174,7 @@ def embedded(value: bytes, name: str) -> dict[str, Any]:
 def kind_of(received: Received) -> str:
     """For formats that tell no kind: our own producers do, by the routing key."""
     key = received.routing_key
-    return ECSTEvent.kind if isinstance(key, str) and key.startswith(_ECST) else NotificationEvent.kind
+    return ECSTEvent.event_kind if isinstance(key, str) and key.startswith(_ECST) else NotificationEvent.event_kind
 
 
 def traceparent(received: Received, attribute: Any = None) -> str | None:

@@ -3,7 +3,7 @@
 Format: one field for each of event_id, event_type, occurred_at and payload, which is a text of JSON; further ones that
 are ours: message_type, version, correlation_id, and where there is one causation_id, hops, traceparent, topic. In
 another format than `record` the body is one field, `body`, with content_type beside it in place of the payload. A
-message's further headers are fields too.
+message's further headers are fields too, but for names that are taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from events_core.brokers.formats.writing import around
 from events_core.brokers.matching import wanted
 from events_core.events import ECSTEvent, NotificationEvent
 
-_KINDS = (NotificationEvent.kind, ECSTEvent.kind)
+_KINDS = (NotificationEvent.event_kind, ECSTEvent.event_kind)
 _BODY, _PAYLOAD = "body", "payload"
 
 
@@ -40,8 +40,10 @@ def fields_of(message: IntegrationMessage, *, record: bool, topic: str | None) -
         fields += ["traceparent", envelope.traceparent]
     if topic is not None:
         fields += ["topic", topic]
+    taken = {_BODY, _PAYLOAD, *fields[::2]}
     for name, value in message.headers.items():
-        fields += [name, str(value)]
+        if name not in taken:
+            fields += [name, str(value)]
     return fields
 
 
