@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
+import redis.asyncio
 
 from events_core.brokers.base import Format, FormatName, IntegrationMessage, MessageBroker
 from events_core.brokers.redis_wire import RedisWire, lost_is_os_error, raise_refusals, refusal_is_configuration
@@ -18,27 +19,35 @@ from events_core.publishing.redis_pipeline import RedisPipeline, connections, co
 class RedisBroker(MessageBroker):
     """Publishes each event by one command, all in one write.
 
-    url: ``redis://``, ``rediss://`` or ``unix://``; or an existing synchronous client (`redis.Redis`), of which the
-    address, credentials and TLS options are taken and connections of our own are made: a client's may try again by
-    themselves, which would publish twice and outlast the deadline. None: the system's own broker.
+    url: ``redis://``, ``rediss://`` or ``unix://``; or an existing client (`redis.Redis`, `redis.asyncio.Redis`), of
+    which the address, credentials and TLS options are taken and connections of our own are made: a client's may try
+    again by themselves, which would publish twice and outlast the deadline. None: the system's own broker.
     Raises ConfigurationError for another kind of client, and for a URL that is no Redis.
     """
 
     binds_receivers = True
 
-    def __init__(self, url: str | redis.Redis | None, format: FormatName | Format) -> None:
+    def __init__(self, url: str | redis.Redis | redis.asyncio.Redis | None, format: FormatName | Format) -> None:
         super().__init__(format)
-        self._client = url if isinstance(url, redis.Redis) else None  # its pool may know where the master is
+        self._client = (
+            url if isinstance(url, redis.Redis | redis.asyncio.Redis) else None
+        )  # its pool may know where the master is
         self._made: redis.ConnectionPool | None = None
         self._default_url: Callable[[], str] | None = None
         if isinstance(url, str):
             self._made = connections(redis_url(url))
         elif self._client is not None:
-            self._made = connections_like(self._client)
+            try:
+                self._made = connections_like(self._client)
+            except KeyError:
+                raise ConfigurationError(
+                    f"{type(self).__name__} cannot tell where this asyncio client connects to: give it a URL, or a "
+                    "synchronous redis.Redis"
+                ) from None
         elif url is not None:
             raise ConfigurationError(
-                f"{type(self).__name__} takes a URL or a synchronous redis.Redis, not {type(url).__name__}: for an "
-                "asynchronous client or a cluster, give the URL of one Redis"
+                f"{type(self).__name__} takes a URL, a redis.Redis or a redis.asyncio.Redis, not a "
+                f"{type(url).__name__}: for a cluster, give the URL of one Redis"
             )
 
     def attach(self, system: str, default_url: Callable[[], str]) -> None:

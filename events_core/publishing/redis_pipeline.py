@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
+import redis.asyncio
+from redis.asyncio import connection as of_asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -17,6 +19,12 @@ from events_core.publishing.pool import ConnectionPool
 #: What our connections take over from a client's, beside all that has to do with TLS. Not its retries, which would
 #: send again what may have arrived, long after the deadline; nor how it decodes replies, nor its timeouts.
 _ADDRESS = frozenset({"host", "port", "path", "db", "username", "password", "credential_provider", "socket_type"})
+#: What connects as an asyncio client's connections do.
+_BLOCKING: dict[type[Any], type[Any]] = {
+    of_asyncio.Connection: redis.Connection,
+    of_asyncio.SSLConnection: redis.SSLConnection,
+    of_asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
+}
 #: By which connections of sentinels find the master.
 _SENTINEL = "connection_pool"
 #: Retries of redis-py's own would send again what may have arrived, long after the deadline. And from redis-py 8 on, a
@@ -30,15 +38,19 @@ def connections(url: str, options: Mapping[str, Any] | None = None) -> redis.Con
     return redis.ConnectionPool.from_url(url, **_OURS, **(options or {}))
 
 
-def connections_like(client: redis.Redis) -> redis.ConnectionPool:
-    """What makes connections to where an existing client's go. The client must be kept."""
+def connections_like(client: redis.Redis | redis.asyncio.Redis) -> redis.ConnectionPool:
+    """What makes connections to where an existing client's go. The client must be kept.
+
+    Raises KeyError for an asyncio client whose connections are of a kind of their own (sentinels').
+    """
     pool = client.connection_pool
+    connection_class = pool.connection_class if isinstance(client, redis.Redis) else _BLOCKING[pool.connection_class]
     taken = {
         name: value
         for name, value in pool.connection_kwargs.items()
         if name in _ADDRESS or name == _SENTINEL or name.startswith("ssl_")
     }
-    return redis.ConnectionPool(pool.connection_class, **_OURS, **taken)
+    return redis.ConnectionPool(connection_class, **_OURS, **taken)
 
 
 class RedisPipeline:

@@ -193,21 +193,25 @@ def test_a_connection_that_leads_nowhere_is_found_out(
         receiver.close()
 
 
-def test_it_takes_an_existing_client(redis_url: str) -> None:
+@pytest.mark.parametrize("kind", [redis.Redis, redis.asyncio.Redis])
+def test_it_takes_an_existing_client(redis_url: str, kind: type[redis.Redis]) -> None:
     """Its address and credentials; what it does with replies is its own."""
-    with redis.Redis.from_url(redis_url, decode_responses=True, protocol=3, socket_timeout=0.001) as client:
-        broker = RedisPubSubBroker(client)
-        receiver = broker.receiver(EVERYTHING)
-        receiver.receive(0)
-        publish(broker, Changed(name="1"))
-        [message] = receiver.receive(10)
-        receiver.close()
+    client = kind.from_url(redis_url, decode_responses=True, protocol=3, socket_timeout=0.001)
+    broker = RedisPubSubBroker(client)
+    receiver = broker.receiver(EVERYTHING)
+    receiver.receive(0)
+    publish(broker, Changed(name="1"))
+    [message] = receiver.receive(10)
+    receiver.close()
     assert isinstance(message.body, bytes)
 
 
 def test_other_clients_and_urls_are_refused(redis_url: str) -> None:
-    with pytest.raises(ConfigurationError, match="synchronous"):
-        RedisPubSubBroker(redis.asyncio.Redis.from_url(redis_url))  # type: ignore[arg-type]
+    sentinel = redis.asyncio.Sentinel([("localhost", 1)]).master_for("main")
+    with pytest.raises(ConfigurationError, match="cannot tell where this asyncio client connects to"):
+        RedisPubSubBroker(sentinel)
+    with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis, not a int"):
+        RedisPubSubBroker(5)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="redis://"):
         RedisPubSubBroker("amqp://localhost")
     with pytest.raises(ConfigurationError, match="no URL"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+import redis.asyncio
 
 from events_core.brokers.base import Format, FormatName, IntegrationMessage, Promises, Subscription
 from events_core.brokers.redis_base import RedisBroker
@@ -30,7 +31,7 @@ class RedisPubSubBroker(RedisBroker):
 
     def __init__(
         self,
-        url: str | redis.Redis | None = None,
+        url: str | redis.Redis | redis.asyncio.Redis | None = None,
         *,
         channel_prefix: str = "python_diator_channel",
         format: FormatName | Format = "classic",

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import redis
+import redis.asyncio
 
 from events_core.brokers.base import Format, FormatName, IntegrationMessage, Promises, Receiver, Subscription
 from events_core.brokers.redis_base import RedisBroker
@@ -35,7 +36,7 @@ class RedisStreamBroker(RedisBroker):
 
     def __init__(
         self,
-        url: str | redis.Redis | None = None,
+        url: str | redis.Redis | redis.asyncio.Redis | None = None,
         *,
         stream_name: str | None = None,
         max_length: int | None = 100_000,
