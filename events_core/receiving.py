@@ -36,9 +36,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An event of a type that nobody on this queue asked for."""
+    """An event of a type that nobody on this queue asked for. type: that, from the message."""
 
     reason: str
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +57,38 @@ def examine(received: Received, fmt: Format, wanted: Wanted, max_bytes: int) -> 
 
     fmt: the broker's format. wanted: the classes subscribed to. max_bytes: of the body.
     """
-    size = len(received.body)
-    if size > max_bytes:
-        return Refused("oversize", f"the message has {size:,} bytes, more than MAX_EVENT_BYTES ({max_bytes:,})", "")
-    try:
-        envelope = format_of(received, fmt).decode(received)
-    except InvalidEnvelope as error:
-        return Refused("undecodable", str(error), type(error).__name__)
-    except Exception as error:  # its text may quote the message
-        name = type(error).__name__
-        return Refused("undecodable", f"the message cannot be decoded: {name}", name)
+    envelope = decoded(received, fmt, max_bytes)
+    if isinstance(envelope, Refused):
+        return envelope
     classes = wanted.get(envelope.type)
     if not classes:
-        return Skipped("nobody here asked for its type")
+        return Skipped("nobody here asked for its type", envelope.type)
     if not envelope.version:  # the format tells none
         envelope.version = max(cls.version for cls in classes)
-    envelope.kind = classes[0].kind
+    envelope.kind = classes[0].event_kind
     try:
         return Accepted(envelope, _event_of(envelope))
     except (UnknownEventType, UnknownEventVersion) as error:
         return Refused("unknown_event", str(error), type(error).__name__, envelope)
     except InvalidEnvelope as error:
         return Refused("invalid", str(error), type(error).__name__, envelope)
-    except Exception as error:  # a validator of the application's that fails otherwise than by ValueError
+    except BaseException as error:  # a validator or upcaster of the application's: SystemExit, a panic of its Rust
         name = type(error).__name__
         return Refused("invalid", f"decoding the event failed: {name}", name, envelope)
+
+
+def decoded(received: Received, fmt: Format, max_bytes: int) -> Envelope | Refused:
+    """The envelope in the message, whoever asked for its type. Never raises for what stands in it."""
+    size = len(received.body)
+    if size > max_bytes:
+        return Refused("oversize", f"the message has {size:,} bytes, more than MAX_EVENT_BYTES ({max_bytes:,})", "")
+    try:
+        return format_of(received, fmt).decode(received)
+    except InvalidEnvelope as error:
+        return Refused("undecodable", str(error), type(error).__name__)
+    except BaseException as error:  # a format of the application's; its text may quote the message
+        name = type(error).__name__
+        return Refused("undecodable", f"the message cannot be decoded: {name}", name)
 
 
 def format_of(received: Received, fmt: Format) -> Format:

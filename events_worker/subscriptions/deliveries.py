@@ -50,7 +50,7 @@ def gates(spec: HandlerSpec, event: IntegrationEvent) -> list[str] | None:
         return None
     try:
         return passage(spec, event).gates
-    except Exception:  # a key of the application's: the run fails of it too, and is retried and buried as any other
+    except BaseException:  # a key of the application's: the run fails of it too, and is retried and buried as any other
         return None
 
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
+
 from events_core.coordination import Coordination
+
+
+def name_of_this_process() -> str:
+    """By which others know it. Not by its number alone: in containers that share a host's name each has number 1."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def queues_key(coordination: Coordination) -> str:
@@ -26,5 +35,5 @@ def consumers_key(coordination: Coordination, queue: str) -> str:
 
 
 def neighbours_key(coordination: Coordination, queue: str) -> str:
-    """A hash: what each worker that listens asks for, and when it last said so."""
+    """A hash: what each worker asks for, and when it last said so. Those of the last UNKNOWN_GRACE seconds."""
     return coordination.key(f"subscription:{queue}:asked")

@@ -7,13 +7,14 @@ ledger knows those that have been done.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import redis
 
 from events_core import ConfigurationError, EmitError, EventSystem
-from events_core.brokers.base import MessageBroker, Receiver
+from events_core.brokers.base import MessageBroker, Received, Receiver, Subscription
 from events_core.publishing.messages import Carried
 from events_core.subscribers import SubscribedQueue
 from events_worker.parts import Parts
@@ -21,6 +22,7 @@ from events_worker.subscriptions.batch import Batch, Sorter
 from events_worker.subscriptions.neighbours import Neighbours, asked_for
 from events_worker.subscriptions.tally import Tally
 from events_worker.subscriptions.topology import declare
+from events_worker.subscriptions.unasked import Unasked
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +47,14 @@ class Listener(threading.Thread):
         self._parts = parts
         self._broker = broker
         self._queue = queue
-        self._neighbours = Neighbours(parts.coordination, queue.name, asked_for(system, queue))
-        self._sorter = Sorter(system, queue, broker.format, self._neighbours)
+        # Where it is the receiver that picks what its queue is bound to, it would pick by what was asked for when it
+        # was made, and acknowledge what a newer worker asks for: it gets everything instead, and the sorter picks.
+        self._takes_all = broker.binds_receivers and broker.promises.shared
+        grace = system.settings.unknown_grace
+        self._neighbours = Neighbours(parts.coordination, queue.name, asked_for(system, queue), grace)
+        self._sorter = Sorter(system, queue, broker.format, self._neighbours, takes_all=self._takes_all)
         self._tally = Tally(parts.coordination, queue.name)
+        self._unasked = Unasked(queue.name)
         self._stopped = threading.Event()
         self._receiver: Receiver | None = None
         self._pause = _FIRST_PAUSE
@@ -64,48 +71,69 @@ class Listener(threading.Thread):
                 self._pause = min(self._pause * 2, _LONGEST_PAUSE)
             except (ConfigurationError, NotImplementedError) as error:
                 self._wait(str(error), _MISTAKE)
-            except Exception:  # a thread that ends would leave the queue to fill up, and nobody would see it
+            except BaseException:  # a thread that ends would leave the queue to fill up, and nobody would see it
+                if sys.is_finalizing():
+                    raise
                 logger.exception("the subscription %s failed", self._queue.name)
                 self._wait("a fault", _LONGEST_PAUSE)
         self._tally.leave()
         try:
             self._neighbours.leave()
         except redis.RedisError:
-            pass  # it is forgotten after a while
+            pass  # they find out
 
     def _wait(self, reason: str, seconds: float) -> None:
         logger.warning("the subscription %s waits, again in %.1f s: %s", self._queue.name, seconds, reason)
         self._stopped.wait(seconds)
 
     def _listen(self) -> None:
-        self._neighbours.refresh(fresh=True)  # they hear of this worker before anything comes because of it
-        subscription = declare(self._broker, self._parts.coordination, self._queue, self._neighbours.bindings)
-        self._declared_for = self._neighbours.bindings
+        """Until it is to stop, or the receiver reads other topics than it should."""
+        self._neighbours.refresh(now=True)  # they hear of this worker before anything comes because of it
+        subscription = self._declare()
+        if self._takes_all:
+            everything = frozenset((topic, "#") for topic in _topics(subscription.bindings))
+            subscription = Subscription(subscription.queue, everything)
         receiver = self._receiver = self._broker.receiver(subscription, _PREFETCH)
         try:
-            while not self._stopped.is_set():
+            tidy = True
+            while tidy and not self._stopped.is_set():
                 received = receiver.receive(self._tally.flush())
                 self._pause = _FIRST_PAUSE  # it answers
-                self._tidy()
+                tidy = self._tidy()
                 if received:
-                    batch = self._sorter.sort(received)
-                    if batch.skipped:
-                        self._insist(lambda: self._neighbours.refresh(fresh=True))
-                        self._sorter.leave_out(batch)
-                    self._secure(batch)
+                    batch = self._handle(received)
                     receiver.acknowledge(received)
                     self._count(batch)
         finally:
             self._receiver = None
             receiver.close()
 
-    def _tidy(self) -> None:
-        """Unbind what only workers asked for that have gone."""
-        self._insist(self._neighbours.refresh)
+    def _declare(self) -> Subscription:
         others = self._neighbours.bindings
+        subscription = declare(self._broker, self._parts.coordination, self._queue, others)
+        self._declared_for = others
+        return subscription
+
+    def _tidy(self) -> bool:
+        """Unbind what only workers asked for that have gone. False where it takes another receiver, as a topic has come
+        or gone: before that is unbound, for this one would make it anew.
+        """
+        self._insist(self._neighbours.refresh)
+        others, mine = self._neighbours.bindings, self._queue.bindings
         if others != self._declared_for:
-            declare(self._broker, self._parts.coordination, self._queue, others)
-            self._declared_for = others
+            if self._takes_all and _topics(others | mine) != _topics(self._declared_for | mine):
+                return False
+            self._declare()
+        return True
+
+    def _handle(self, received: Sequence[Received]) -> Batch:
+        """What they have become, when all of it is safe."""
+        batch = self._sorter.sort(received)
+        if batch.doubtful:
+            self._insist(self._neighbours.hear)
+            self._sorter.decide(batch)
+        self._secure(batch)
+        return batch
 
     def _secure(self, batch: Batch) -> None:
         """Return when all that the batch has become is stored, or confirmed by Celery's broker."""
@@ -148,6 +176,8 @@ class Listener(threading.Thread):
             refused = {what: batch.counts[what] for what in ("oversize", "undecodable", "invalid", "unknown_event")}
             reasons = ", ".join(f"{what} {number}" for what, number in refused.items() if number)
             logger.error("the subscription %s: %d dead letters (%s)", self._queue.name, len(batch.letters), reasons)
+        if batch.counts["skipped"] and self._broker.promises.routed and not self._takes_all:
+            self._unasked.skipped(batch.counts["skipped"], batch.unasked)
 
     def ask_to_stop(self) -> None:
         """Stop after the batch under way."""
@@ -159,3 +189,7 @@ class Listener(threading.Thread):
     def finish(self) -> None:
         """Wait for its end; what it has not acknowledged by then comes again."""
         self.join(timeout=_FINISH_WITHIN)
+
+
+def _topics(bindings: frozenset[tuple[str, str]]) -> set[str]:
+    return {topic for topic, _ in bindings}

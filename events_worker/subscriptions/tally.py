@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections import Counter
 
 import redis
 
 from events_core.coordination import Coordination
-from events_worker.subscriptions.keys import consumers_key, counts_key
+from events_worker.subscriptions.keys import consumers_key, counts_key, name_of_this_process
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ class Tally:
         self._client = coordination.client
         self._counts = counts_key(coordination, queue)
         self._consumers = consumers_key(coordination, queue)
-        self._me = f"{socket.gethostname()}:{os.getpid()}"
+        self._me = name_of_this_process()
         self._new: Counter[str] = Counter()
         self._write_at = self._tell_at = 0.0
 
@@ -85,7 +83,7 @@ def counts_of(coordination: Coordination, queue: str) -> dict[str, int]:
 
 
 def consumers_of(coordination: Coordination, queue: str) -> list[str]:
-    """The workers that listened just now, as host:pid."""
+    """The workers that listened just now, as host:pid:random."""
     key = consumers_key(coordination, queue)
     found: list[str] = coordination.client.zrangebyscore(key, time.time() - GONE_AFTER, "+inf")  # type: ignore[assignment]
     return sorted(found)

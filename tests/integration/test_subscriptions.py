@@ -131,11 +131,11 @@ def test_a_changed_list_of_events_unbinds_what_went(broker: str, redis_server: A
     the counts show that none was even received.
     """
     with subscription_rig(broker, redis_server, rabbitmq_server) as sub:
-        sub.worker("threads", 1)
+        new = sub.worker("threads", 1)
         sub.orders.emit(app.Cancelled(tag="t"))
         sub.rig.wait_for_records("t", 1, "booked")
         wait_until(lambda: sub.counts()["received"] == 1, what="it to be counted")
-        sub.rig.kill_workers()
+        assert new.terminate(30) == 0
         old = sub.worker("threads", 1, env={"TEST_DEPLOY": "old"})
         sub.wait_until_bound({"order.approved", "order.labelled"})
         sub.orders.emit_many([app.Cancelled(tag="t"), app.Confirmed(tag="t")])
@@ -148,8 +148,9 @@ def test_a_changed_list_of_events_unbinds_what_went(broker: str, redis_server: A
 @BROKERS
 def test_what_only_a_newer_worker_asks_for_is_not_lost(broker: str, redis_server: Any, rabbitmq_server: Any) -> None:
     """In the middle of a deploy the older worker takes events from the shared queue that only the newer one has a
-    subscriber for, and both have others: it makes the newer one's deliveries too, which wait until that runs again. It
-    does not unbind what the newer one has bound, though it starts later.
+    subscriber for, and both have others: it makes the newer one's deliveries too, which wait until that runs again. So
+    do those of versions that only the newer one knows, for a handler that both have. It does not unbind what the newer
+    one has bound, though it starts later.
     """
     with subscription_rig(broker, redis_server, rabbitmq_server) as sub:
         new = sub.worker("threads", 2)
@@ -158,11 +159,14 @@ def test_what_only_a_newer_worker_asks_for_is_not_lost(broker: str, redis_server
         os.kill(new.pid, signal.SIGSTOP)
         sub.orders.emit_many([app.Confirmed(tag="t", number=number) for number in range(0, 12, 2)])
         sub.orders.emit_many([app.Cancelled(tag="t", number=number) for number in range(1, 12, 2)])
-        wait_until(lambda: sub.counts()["received"] >= 4, what="the older one to take its share")
+        sub.orders.emit_many([app.LabelledBetter(tag="v2", labels=["x", str(number)]) for number in range(4)])
+        wait_until(lambda: sub.counts()["received"] >= 8, what="the older one to take its share")
         os.kill(new.pid, signal.SIGCONT)
         sub.rig.wait_for_records("t", 12, "booked", timeout=90)
         wait_until(lambda: starts(sub, "t", "shipped") == 6, what="all to be shipped")
         assert sorted(line["number"] for line in sub.rig.records("t", "booked")) == [*range(12)]
+        labelled = sub.rig.wait_for_records("v2", 4, "labelled", timeout=60)
+        assert [line["version"] for line in labelled] == [2] * 4
         assert sub.counts()["skipped"] == 0
         assert sub.rig.letters() == []
         assert old.alive

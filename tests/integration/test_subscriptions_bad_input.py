@@ -12,6 +12,7 @@ import pytest
 
 from tests.apps import subscribing as app
 from tests.apps.subscription_rig import SubscriptionRig, subscription_rig
+from tests.support.exchanges import connection_to
 from tests.support.waiting import wait_until
 
 BROKERS = pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
@@ -87,6 +88,46 @@ def test_each_kind(redis_server: Any, rabbitmq_server: Any) -> None:
         assert base64.b64decode(oversize.raw or "") == b"x" * 3_000
         assert "secret" not in worker.log
         assert not any("secret" in letter.error for letter in sub.rig.letters())
+
+
+@BROKERS
+def test_what_came_with_it_is_kept_and_shown(broker: str, redis_server: Any, rabbitmq_server: Any) -> None:
+    """Where it came from, for everyone who looks; its headers, which may hold anything, as the payload only if asked
+    for. With that, anyone can send it again as it was.
+    """
+    with subscription_rig(broker, redis_server, rabbitmq_server) as sub:
+        sub.worker("threads", 1)
+        shown = {
+            "topic": "orders",
+            "routing_key": "notification_event.order.approved",
+            "content_type": "text/x",
+            "message_id": "bank-9",
+            "type": "approved",
+            "timestamp": 1_700_000_000,
+        }
+        with connection_to(sub.url) as connection:
+            connection.Producer().publish(
+                b"garbage",
+                exchange=shown["topic"],
+                routing_key=shown["routing_key"],
+                content_type=shown["content_type"],
+                content_encoding="binary",
+                headers={"tenant": "secret", "many": [1], "events-dead-reason": "forged"},
+                message_id=shown["message_id"],
+                type=shown["type"],
+                timestamp=shown["timestamp"],
+            )
+        letter = sub.rig.letter(reason="undecodable")
+        headers = {"tenant": "secret"}
+        assert letter.received == {**shown, "headers": headers}
+        command = ("dead", "show", letter.id)
+        told = sub.rig.events(*command).stdout
+        assert all(json.dumps(value) in told for value in shown.values())
+        assert "secret" not in told
+        assert json.loads(sub.rig.events(*command, "--json").stdout)["received"] == shown
+        assert json.loads(sub.rig.events(*command, "--json", "--payload").stdout)["received"] == letter.received
+        assert "secret" in sub.rig.events(*command, "--payload").stdout
+        assert sub.rig.events("dead", "discard", letter.id).returncode == 0
 
 
 def forged(sub: SubscriptionRig, event_type: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from pydantic import field_validator
 from events_core import DomainEvent, NotificationEvent
 from events_core.brokers import Received
 from events_core.brokers.formats import format_named
+from events_core.catalog import upcaster
 from events_core.envelope import Envelope
 from events_core.receiving import Accepted, Refused, Skipped, Wanted, examine
 
@@ -26,11 +28,22 @@ class Confirmed(NotificationEvent, event_type="receiving.confirmed", version=2):
     def check(cls, value: int) -> int:
         if value == 13:
             raise RuntimeError("a secret amount of 13")
+        if value == 14:
+            raise SystemExit("a secret amount of 14")
         return value
 
 
 class Older(NotificationEvent, event_type="receiving.confirmed", version=1):
     amount: int
+
+
+class Upcast(NotificationEvent, event_type="receiving.upcast", version=2):
+    pass
+
+
+@upcaster("receiving.upcast", from_version=1)
+def end(data: dict[str, Any]) -> dict[str, Any]:
+    sys.exit(3)
 
 
 class Internal(DomainEvent, event_type="receiving.internal"):
@@ -116,14 +129,20 @@ class TestRefused:
         assert verdict.envelope is not None
         assert verdict.envelope.version == 7
 
-    @pytest.mark.parametrize("data", [{"amount": "secret"}, {"other": 1}, {"amount": 13}])
+    @pytest.mark.parametrize("data", [{"amount": "secret"}, {"other": 1}, {"amount": 13}, {"amount": 14}])
     def test_a_wrong_schema(self, data: dict[str, Any]) -> None:
-        """Also where a validator of the application's fails; its values are not told."""
+        """Also where a validator of the application's fails, or wants to end the process; its values are not told."""
         verdict = look(cloudevent(**data))
         assert isinstance(verdict, Refused)
         assert verdict.reason == "invalid"
         assert verdict.envelope is not None
-        assert not {"secret", "13"} & set(verdict.error.split())
+        assert not {"secret", "13", "14"} & set(verdict.error.split())
+
+    def test_an_upcaster_that_wants_to_end_the_process(self) -> None:
+        """It ends neither the process nor the thread."""
+        verdict = look(cloudevent("receiving.upcast", 1), wanted={"receiving.upcast": [Upcast]})
+        assert isinstance(verdict, Refused)
+        assert (verdict.reason, verdict.error_type) == ("invalid", "SystemExit")
 
 
 class TestForged:

@@ -92,10 +92,16 @@ class StreamReceiver(ABC):
         self._replied(command, reply)
 
     def _take_in(self, stream: str, entry: bytes, fields: Sequence[bytes], *, again: bool = False) -> bool:
-        """Keep an entry for the caller, if the queue is bound to it."""
+        """Keep an entry for the caller, if the queue is bound to it.
+
+        Whoever hears everything of several topics is not told one that the entry does not: it would be any of them.
+        """
         message = received(stream, self._streams[stream], entry, fields)
+        topic = message.topic
         if not is_wanted(message, self._subscription.bindings):
             return False
+        if (message.topic, "#") in self._subscription.bindings:
+            message.topic = topic
         self._window.add([replace(message, redelivered=True) if again else message])
         return True
 
