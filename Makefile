@@ -42,7 +42,7 @@ demo: $(STAMP)
 
 # Most of the tests wait for a server or a process, so a few of them at once do not disturb each other.
 test: check
-	$(PYTEST) -n 4 --dist worksteal $(ARGS)
+	$(PYTEST) -n 5 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,7 +7,6 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from redis.asyncio import connection as of_asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,9 +20,9 @@ from events_core.publishing.pool import ConnectionPool
 _ADDRESS = frozenset({"host", "port", "path", "db", "username", "password", "credential_provider", "socket_type"})
 #: What connects as an asyncio client's connections do.
 _BLOCKING: dict[type[Any], type[Any]] = {
-    of_asyncio.Connection: redis.Connection,
-    of_asyncio.SSLConnection: redis.SSLConnection,
-    of_asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
+    redis.asyncio.Connection: redis.Connection,
+    redis.asyncio.SSLConnection: redis.SSLConnection,
+    redis.asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
 }
 #: By which connections of sentinels find the master.
 _SENTINEL = "connection_pool"

@@ -192,7 +192,7 @@ class TestLostConnections:
         assert port is not None
         with Proxy(port) as proxy:
             url = broker_url.replace(f":{port}", f":{proxy.port}")
-            url += "?heartbeat=1" if url.startswith("amqp") else ""
+            url += "?heartbeat=2" if url.startswith("amqp") else ""
             receiver = receivers(ExchangeBroker(url).receiver(QUEUE))
             assert receiver.receive(0) == []
             yield self.Line(receiver, broker, proxy)
@@ -238,7 +238,7 @@ class TestLostConnections:
     def test_an_idle_receiver_keeps_its_connection(self, line: Line) -> None:
         """Several heartbeats' time without a message."""
         served = line.proxy.served
-        assert line.receiver.receive(4) == []
+        assert line.receiver.receive(6) == []
         publish(line.broker, "orders", Placed(number=1))
         assert numbers(take(line.receiver, 1)) == [1]
         assert line.proxy.served == served

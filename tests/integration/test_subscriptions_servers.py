@@ -39,6 +39,7 @@ def test_the_message_broker_is_down_when_the_worker_starts(redis_url: str, own_r
         made.close()
 
 
+@pytest.mark.contract
 def test_a_restart_of_rabbitmq(redis_url: str, own_rabbitmq_server: Any) -> None:
     """Celery's broker and the message broker in one, restarted with events in it: every one is handled once."""
     made = Rig(app, own_rabbitmq_server.url(), redis_url, redis_url)
