@@ -14,6 +14,7 @@ from events_core.ids import delivery_id
 from events_worker.subscriptions.keys import queues_key
 from tests.apps import subscribing as app
 from tests.apps.subscription_rig import SubscriptionRig, subscription_rig
+from tests.support.exchanges import connection_to
 from tests.support.waiting import wait_until
 
 BROKERS = pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
@@ -156,6 +157,8 @@ def test_what_only_a_newer_worker_asks_for_is_not_lost(broker: str, redis_server
         new = sub.worker("threads", 2)
         old = sub.worker("threads", 2, env={"TEST_DEPLOY": "old"})
         wait_until(lambda: len(sub.consumers()) == 2, what="both to listen")
+        if broker == "rabbitmq":  # it gives to each its share, of those that are connected
+            wait_until(lambda: consumer_count(sub) == 2, what="both to be connected")
         os.kill(new.pid, signal.SIGSTOP)
         sub.orders.emit_many([app.Confirmed(tag="t", number=number) for number in range(0, 12, 2)])
         sub.orders.emit_many([app.Cancelled(tag="t", number=number) for number in range(1, 12, 2)])
@@ -170,6 +173,12 @@ def test_what_only_a_newer_worker_asks_for_is_not_lost(broker: str, redis_server
         assert sub.counts()["skipped"] == 0
         assert sub.rig.letters() == []
         assert old.alive
+
+
+def consumer_count(sub: SubscriptionRig) -> int:
+    with connection_to(sub.url) as connection:
+        declared = connection.default_channel.queue_declare(sub.queue("orders"), passive=True)
+        return int(declared.consumer_count)
 
 
 def test_commands_know_subscribers(redis_server: Any) -> None:
