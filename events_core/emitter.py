@@ -116,7 +116,7 @@ class EventEmitter:
         celery, integration = self._split(messages)
         both: list[tuple[Batcher, Sequence[Carried]]] = [(self._batchers[0], celery), (self._batchers[1], integration)]
         shares = [(batcher, own) for batcher, own in both if own]
-        asked = [batcher.publish(own, self._timeout) for batcher, own in shares]
+        asked = [batcher.ask(own, self._timeout) for batcher, own in shares]  # all at once: the order is that of calls
         if len(asked) == 1:
             await asked[0]
             return

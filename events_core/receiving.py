@@ -28,10 +28,13 @@ _CLOUDEVENTS = "application/cloudevents"
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An event that was asked for. envelope: as it was written, with the version that its sender named."""
+    """An event that was asked for. envelope: as it was written, with the version that its sender named, or the newest
+    one asked for where it named none (`unversioned`).
+    """
 
     envelope: Envelope
     event: IntegrationEvent
+    unversioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,19 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What cannot be handled. error: without the values. envelope: of an event whose type was asked for."""
+    """What cannot be handled. error: without the values. envelope, unversioned: as of an accepted one, where its type
+    was asked for.
+    """
 
     reason: Refusal
     error: str
     error_type: str
     envelope: Envelope | None = None
+    unversioned: bool = False
 
 
 def examine(received: Received, fmt: Format, wanted: Wanted, max_bytes: int) -> Accepted | Skipped | Refused:
-    """What the message is. Never raises for what stands in it.
+    """What the message is. Raises nothing for what stands in it.
 
     fmt: the broker's format. wanted: the classes subscribed to. max_bytes: of the body.
     """
@@ -63,18 +69,21 @@ def examine(received: Received, fmt: Format, wanted: Wanted, max_bytes: int) -> 
     classes = wanted.get(envelope.type)
     if not classes:
         return Skipped("nobody here asked for its type", envelope.type)
-    if not envelope.version:  # the format tells none
+    unversioned = not envelope.version
+    if unversioned:  # the format tells none
         envelope.version = max(cls.version for cls in classes)
     envelope.kind = classes[0].event_kind
     try:
-        return Accepted(envelope, _event_of(envelope))
+        return Accepted(envelope, _event_of(envelope), unversioned)
     except (UnknownEventType, UnknownEventVersion) as error:
-        return Refused("unknown_event", str(error), type(error).__name__, envelope)
+        return Refused("unknown_event", str(error), type(error).__name__, envelope, unversioned)
     except InvalidEnvelope as error:
-        return Refused("invalid", str(error), type(error).__name__, envelope)
+        return Refused("invalid", str(error), type(error).__name__, envelope, unversioned)
+    except (KeyboardInterrupt, MemoryError):
+        raise
     except BaseException as error:  # a validator or upcaster of the application's: SystemExit, a panic of its Rust
         name = type(error).__name__
-        return Refused("invalid", f"decoding the event failed: {name}", name, envelope)
+        return Refused("invalid", f"decoding the event failed: {name}", name, envelope, unversioned)
 
 
 def decoded(received: Received, fmt: Format, max_bytes: int) -> Envelope | Refused:
@@ -86,6 +95,8 @@ def decoded(received: Received, fmt: Format, max_bytes: int) -> Envelope | Refus
         return format_of(received, fmt).decode(received)
     except InvalidEnvelope as error:
         return Refused("undecodable", str(error), type(error).__name__)
+    except (KeyboardInterrupt, MemoryError):
+        raise
     except BaseException as error:  # a format of the application's; its text may quote the message
         name = type(error).__name__
         return Refused("undecodable", f"the message cannot be decoded: {name}", name)

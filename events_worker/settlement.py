@@ -14,7 +14,7 @@ import redis
 
 from events_core import EmitError
 from events_core.errors import Unroutable
-from events_core.publishing.messages import Carried
+from events_core.publishing.messages import Carried, Message
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.holding import held_since
 from events_worker.ledger import KEEP_DONE, Ledger
@@ -77,8 +77,11 @@ class Settlement:
         return outcome
 
     def _done(self, run: Run) -> None:
-        if run.follow_ups:
-            self._publish_all(run.follow_ups)
+        # Those for other services first: should they be refused, none was emitted.
+        for own in (False, True):
+            some = [message for message in run.follow_ups if isinstance(message, Message) is own]
+            if some:
+                self._publish_all(some)
         if run.newest is not None and self._watermarks is not None:
             # After the follow-ups: a run that is repeated without them would be outdated. Before the run is settled:
             # one that is repeated after that would not raise it.

@@ -41,6 +41,10 @@ class Batcher:
 
         timeout: seconds for each chunk. Raises EmitError.
         """
+        await self.ask(messages, timeout)
+
+    def ask(self, messages: Sequence[Carried], timeout: float) -> asyncio.Future[None]:
+        """As `publish`: they are asked for when this returns, and confirmed when its future is done."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._changed:
             self._waiting.append(_Waiting(messages, Deadline(timeout), future))
@@ -50,7 +54,7 @@ class Batcher:
                 self._thread.start()
                 atexit.register(self._drain, timeout)
             self._changed.notify_all()
-        await future
+        return future
 
     def close(self, timeout: float) -> None:
         """End the thread once everything is out; wait for that, at most `timeout` seconds. It can be used again."""

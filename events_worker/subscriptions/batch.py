@@ -10,6 +10,7 @@ from functools import lru_cache
 from events_core import EventSystem
 from events_core.brokers.base import Format, Received
 from events_core.envelope import Envelope
+from events_core.handlers import HandlerSpec
 from events_core.publishing.messages import Message
 from events_core.receiving import Accepted, Refused, Skipped, Wanted, decoded, examine
 from events_core.subscribers import SubscribedQueue
@@ -21,15 +22,14 @@ from events_worker.subscriptions.neighbours import Neighbours
 class Batch:
     """What some messages become. counts: for the tally.
 
-    letters: of deliveries, and of what is none. messages: deliveries, in the order of the events. doubtful: what cannot
-    be handled here, but maybe by a neighbour. unasked: the type of a message that was skipped.
+    letters: of deliveries, and of what is none. messages: deliveries, in the order of the events. unasked: the type of
+    one that was skipped.
     """
 
     def __init__(self, received: Sequence[Received]) -> None:
         self.received = received
         self.messages: list[Message] = []
         self.letters: list[DeadLetter] = []
-        self.doubtful: list[tuple[Received, Skipped | Refused]] = []
         self.unasked = ""
         self.counts: Counter[str] = Counter(received=len(received))
 
@@ -53,22 +53,25 @@ class Sorter:
         self._name = queue.name
         self._format = fmt
         self._wanted: Wanted = queue.wanted
+        self._topics = frozenset(topic for topic, _ in queue.bindings)
         self._who_wants = lru_cache(maxsize=1024)(queue.who_wants)
         self._max_bytes = system.settings.max_event_bytes
         self._neighbours = neighbours
         self._takes_all = takes_all
 
     def sort(self, received: Sequence[Received]) -> Batch:
-        """What they become, but for the doubtful ones, which `decide` is for."""
+        """What they become, by what neighbours ask for: they must have been heard after these came."""
         batch = Batch(received)
         for message in received:
             verdict = self._look(message)
             if isinstance(verdict, Accepted):
                 self._deliver(batch, message, verdict)
-            elif isinstance(verdict, Refused) and verdict.envelope is None:
+            elif isinstance(verdict, Skipped):
+                self._pass_on(batch, message, verdict)
+            elif verdict.envelope is None:
                 self._bury(batch, message, verdict)
             else:
-                batch.doubtful.append((message, verdict))
+                self._refuse(batch, message, verdict, verdict.envelope)
         return batch
 
     def _look(self, message: Received) -> Accepted | Skipped | Refused:
@@ -76,51 +79,50 @@ class Sorter:
             return Skipped("nobody here asked for its type", message.type)  # and no matter what else it is
         return examine(message, self._format, self._wanted, self._max_bytes)
 
-    def decide(self, batch: Batch) -> None:
-        """What the doubtful ones become, by what neighbours ask for now: they must have been heard after it came."""
-        for message, verdict in batch.doubtful:
-            if isinstance(verdict, Refused):
-                self._refuse(batch, message, verdict)
-            elif not self._neighbours.strangers(message.topic, verdict.type):
-                self._skip(batch, verdict.type)
-            else:
-                envelope = decoded(message, self._format, self._max_bytes)
-                if isinstance(envelope, Refused):
-                    self._bury(batch, message, envelope)
-                elif not self._deliver_to_strangers(batch, message, envelope):
-                    self._skip(batch, envelope.type)
+    def _specs(self, event_type: str, topic: str) -> list[HandlerSpec]:
+        """The handlers here that want it. A topic that only neighbours hear is theirs."""
+        if topic not in self._topics and topic in self._neighbours.topics:
+            return []
+        return [subscriber.spec for subscriber in self._who_wants(event_type, topic)]
 
     def _deliver(self, batch: Batch, message: Received, accepted: Accepted) -> None:
         envelope, event = accepted.envelope, accepted.event
-        specs = [subscriber.spec for subscriber in self._who_wants(envelope.type, message.topic)]
+        specs = self._specs(envelope.type, message.topic)
         batch.counts["delivered"] += len(specs)
         for spec, delivery in zip(specs, deliveries(self._system, specs, envelope, event), strict=True):
             delivery.gates = gates(spec, event)
             batch.messages.append(delivery)
-        if not self._deliver_to_strangers(batch, message, envelope) and not specs:
+        if not self._deliver_to_strangers(batch, message, envelope, accepted.unversioned) and not specs:
             self._skip(batch, envelope.type)
 
-    def _deliver_to_strangers(self, batch: Batch, message: Received, envelope: Envelope) -> int:
+    def _pass_on(self, batch: Batch, message: Received, skipped: Skipped) -> None:
+        """Nobody here asks for it; a neighbour may."""
+        if not self._neighbours.strangers(message.topic, skipped.type):
+            self._skip(batch, skipped.type)
+            return
+        envelope = decoded(message, self._format, self._max_bytes)
+        if isinstance(envelope, Refused):
+            self._bury(batch, message, envelope)
+        elif not self._deliver_to_strangers(batch, message, envelope, unversioned=not envelope.version):
+            self._skip(batch, envelope.type)
+
+    def _deliver_to_strangers(self, batch: Batch, message: Received, envelope: Envelope, unversioned: bool) -> int:
         strangers = self._neighbours.strangers(message.topic, envelope.type)
         for asked in strangers:
             kind = asked.routing_key.partition(".")[0]
-            batch.messages.append(
-                delivery_to_stranger(asked, replace(envelope, kind=kind, version=envelope.version or asked.version))
-            )
+            version = asked.version if unversioned else envelope.version
+            batch.messages.append(delivery_to_stranger(asked, replace(envelope, kind=kind, version=version)))
         batch.counts["delivered"] += len(strangers)
         return len(strangers)
 
-    def _refuse(self, batch: Batch, message: Received, refused: Refused) -> None:
+    def _refuse(self, batch: Batch, message: Received, refused: Refused, envelope: Envelope) -> None:
         """Strangers may be able to read it. So may the same handler in a newer worker, where the version is unknown
         here: its delivery is held until that takes it.
         """
-        envelope = refused.envelope
-        assert envelope is not None
-        found = self._deliver_to_strangers(batch, message, envelope)
+        found = self._deliver_to_strangers(batch, message, envelope, refused.unversioned)
         letters = []
-        for subscriber in self._who_wants(envelope.type, message.topic):
+        for spec in self._specs(envelope.type, message.topic):
             found += 1
-            spec = subscriber.spec
             names = {spec.name, *spec.aliases}
             asked = None
             if refused.reason == "unknown_event":

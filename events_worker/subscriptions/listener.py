@@ -6,6 +6,7 @@ ledger knows those that have been done.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -77,10 +78,8 @@ class Listener(threading.Thread):
                 logger.exception("the subscription %s failed", self._queue.name)
                 self._wait("a fault", _LONGEST_PAUSE)
         self._tally.leave()
-        try:
+        with contextlib.suppress(redis.RedisError):  # they find out
             self._neighbours.leave()
-        except redis.RedisError:
-            pass  # they find out
 
     def _wait(self, reason: str, seconds: float) -> None:
         logger.warning("the subscription %s waits, again in %.1f s: %s", self._queue.name, seconds, reason)
@@ -128,10 +127,8 @@ class Listener(threading.Thread):
 
     def _handle(self, received: Sequence[Received]) -> Batch:
         """What they have become, when all of it is safe."""
+        self._insist(self._neighbours.hear)  # one who bound the queue for these has said so before
         batch = self._sorter.sort(received)
-        if batch.doubtful:
-            self._insist(self._neighbours.hear)
-            self._sorter.decide(batch)
         self._secure(batch)
         return batch
 
@@ -167,6 +164,8 @@ class Listener(threading.Thread):
                 return
             if self._stopped.wait(pause):
                 raise _Stopped
+            with contextlib.suppress(redis.RedisError):
+                self._neighbours.refresh()  # who waits is there
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _count(self, batch: Batch) -> None:

@@ -86,22 +86,23 @@ class Neighbours:
         self._key = neighbours_key(coordination, queue)
         self._me = name_of_this_process()
         self._mine = list(mine)
-        self._names = frozenset(name for wish in self._mine for name in wish.names)
         self._kept = max(grace, _AWAY_AFTER)
         self._said_at: float | None = None
         self._since: float | None = None  # by Redis's clock
         self._patient_until = 0.0
         self._wishes: dict[str, list[Asked]] = {}  # by type of event
-        self._topics: set[str] = set()
+        #: Where anybody hears anything, this worker or another.
+        self.topics = frozenset(wish.topic for wish in self._mine)
         #: The topics and routing keys that others ask for, as far as was heard.
         self.bindings: frozenset[tuple[str, str]] = frozenset()
 
     def strangers(self, topic: str, event_type: str) -> list[Asked]:
-        """The handlers that ask for it and are not known here, by none of their names, each once.
+        """The handlers that ask for it, and do not here, by none of their names, each once.
 
         topic: where the event came from; as of `SubscribedQueue.who_wants`, one that nobody bound tells nothing.
         """
-        found, known = [], self._names
+        mine = self._of_topic([wish for wish in self._mine if _type(wish) == event_type], topic)
+        found, known = [], frozenset(name for wish in mine for name in wish.names)
         for wish in self._asking(topic, event_type):
             if not wish.names & known:
                 found.append(wish)
@@ -116,8 +117,10 @@ class Neighbours:
         return None
 
     def _asking(self, topic: str, event_type: str) -> list[Asked]:
-        wishes = self._wishes.get(event_type, [])
-        return [wish for wish in wishes if wish.topic == topic] if topic in self._topics else wishes
+        return self._of_topic(self._wishes.get(event_type, []), topic)
+
+    def _of_topic(self, wishes: list[Asked], topic: str) -> list[Asked]:
+        return [wish for wish in wishes if wish.topic == topic] if topic in self.topics else wishes
 
     def refresh(self, *, now: bool = False) -> None:
         """Say what this worker asks for, and hear what others do, if that is due, or now."""
@@ -175,11 +178,15 @@ class Neighbours:
 
     def _keep(self, wishes: list[Asked]) -> None:
         self.bindings = frozenset((wish.topic, wish.routing_key) for wish in wishes)
-        self._topics = {wish.topic for wish in (*self._mine, *wishes)}
+        self.topics = frozenset(wish.topic for wish in (*self._mine, *wishes))
         self._wishes = {}
         # The name that most of them know first: of a handler that was renamed its old one.
         for wish in sorted({*wishes}, key=lambda wish: (len(wish.aliases), wish.handler, -_knows(wish))):
-            self._wishes.setdefault(wish.routing_key.partition(".")[2], []).append(wish)
+            self._wishes.setdefault(_type(wish), []).append(wish)
+
+
+def _type(wish: Asked) -> str:
+    return wish.routing_key.partition(".")[2]
 
 
 def _knows(wish: Asked) -> int:

@@ -62,6 +62,9 @@ def test_it_is_retried_and_dead_in_the_end(system: EventSystem, broker: Strict) 
     parts, (message,) = parts_of(system), system.emitter.messages_of(Asked(), None)
     payload = json.loads(message.body)[0][0]
 
+    def queued() -> int:
+        return int(parts.coordination.client.xlen(f"stream:{system.settings.default_queue}"))
+
     def run(**headers: object) -> object:
         asked = Run.of(message.delivery.task_id, "asked", "q", message.headers | headers, payload, redelivered=False)
         return parts.execution.execute(asked)
@@ -69,6 +72,7 @@ def test_it_is_retried_and_dead_in_the_end(system: EventSystem, broker: Strict) 
     failed = run()
     assert isinstance(failed, Delayed)
     assert (failed.attempt, failed.reason) == (2, "Unroutable")
+    assert queued() == 0  # a failed attempt has emitted nothing
     dead = run(**{"events-attempt": 2, "events-run": 2})
     assert isinstance(dead, Dead)
     assert dead.reason == "exhausted"
@@ -78,6 +82,7 @@ def test_it_is_retried_and_dead_in_the_end(system: EventSystem, broker: Strict) 
     again = next_generation(system, letter)
     redriven = Run.of(again.headers["id"], "asked", "q", again.headers, payload, redelivered=False)
     assert parts.execution.execute(redriven) == Done()
+    assert queued() == 1
     assert [envelope.type for envelope in (each.envelope for each in broker.published)] == ["unheard.answered"]
 
 

@@ -248,6 +248,20 @@ class TestErrors:
 
         asyncio.run(both())
 
+    def test_cancelling_withdraws_nothing(self) -> None:
+        """As soon as aemit has been called, of whichever way."""
+        emitting = Emitting()
+
+        async def cancelled() -> None:
+            task = asyncio.ensure_future(emitting.emitter.aemit_many([*mixed(2)]))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(cancelled())
+        emitting.emitter.close()
+        assert (emitting.placed, emitting.told) == ([0, 1], [0, 1])
+
     def test_one_topic_that_cannot_be_had_is_not_the_fault_of_others_who_emit_at_once(self) -> None:
         """They share a batch of which nothing was sent: then each goes by itself."""
         emitting = Emitting()

@@ -54,25 +54,24 @@ def sorter(*theirs: Asked, fmt: Any = CLOUDEVENTS, takes_all: bool = False) -> S
     return Sorter(system, queue, fmt, neighbours, takes_all=takes_all)
 
 
-def message(version: int = 1, event_type: str = "batch.placed", topic: str = "orders", **data: Any) -> Received:
-    document = {
+def message(version: int | None = 1, event_type: str = "batch.placed", topic: str = "orders", **data: Any) -> Received:
+    document: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(uuid4()),
         "source": "/orders",
         "type": event_type,
         "time": "2026-01-02T03:04:05Z",
         "datacontenttype": "application/json",
-        "eventversion": version,
         "data": data,
     }
+    if version is not None:
+        document["eventversion"] = version
     body = json.dumps(document).encode()
     return Received(body, CLOUDEVENTS.content_type, type=event_type, topic=topic, routing_key=KEY)
 
 
 def decided(one: Sorter, *messages: Received) -> Batch:
-    batch = one.sort(messages)
-    one.decide(batch)
-    return batch
+    return one.sort(messages)
 
 
 def made(batch: Batch) -> list[tuple[str, str]]:
@@ -136,15 +135,33 @@ class TestTheSameHandlerInANewerWorker:
         assert (made(batch), letters(batch)) == ([], [("batch.mine", reason)])
 
 
-class TestSkipped:
-    def test_it_is_decided_by_what_is_heard_later(self) -> None:
-        """A neighbour that asked after the message was received."""
-        one = sorter()
-        batch = one.sort([message(event_type="batch.other")])
-        one._neighbours._keep([THEIRS._replace(routing_key="notification_event.batch.other")])
-        one.decide(batch)
-        assert made(batch) == [("batch.new", "batch.mail")]
+class TestTheSameHandlerForMoreThanHere:
+    """The newer release gives it another event, or hears it on another topic too."""
 
+    def test_another_event(self) -> None:
+        also = THEIRS._replace(handler="batch.mine", routing_key="notification_event.batch.other")
+        batch = decided(sorter(also), message(event_type="batch.other"))
+        assert made(batch) == [("batch.mine", "batch.mail")]
+
+    def test_another_topic(self) -> None:
+        """The event from there is its alone, and not that of a handler here that hears it elsewhere."""
+        also = THEIRS._replace(handler="batch.mine", topic="stock")
+        batch = decided(sorter(also), message(topic="stock", tag="a"), message(tag="a"))
+        assert made(batch) == [("batch.mine", "batch.mail"), ("batch.mine", "batch.events")]
+        another = THEIRS._replace(topic="stock")
+        assert made(decided(sorter(another), message(topic="stock", tag="a"))) == [("batch.new", "batch.mail")]
+
+
+@pytest.mark.parametrize("type_here", ["batch.placed", "batch.other"])
+def test_of_an_event_that_tells_no_version_a_stranger_has_its_own(type_here: str) -> None:
+    """Not the one of a class here."""
+    theirs = THEIRS._replace(version=7, routing_key=f"notification_event.{type_here}")
+    batch = decided(sorter(theirs), message(None, event_type=type_here, tag="a"))
+    (delivery,) = [one for one in batch.messages if one.delivery.handler == "batch.new"]
+    assert json.loads(delivery.body)[0][0]["version"] == 7
+
+
+class TestSkipped:
     def test_nobody_asked_for_it(self) -> None:
         batch = decided(sorter(THEIRS), message(event_type="batch.other"))
         assert (made(batch), letters(batch)) == ([], [])

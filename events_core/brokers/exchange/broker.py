@@ -203,7 +203,10 @@ class ExchangeBroker(MessageBroker):
                 "ExchangeBroker was given several addresses, of which it would only try the first: give one, such as "
                 "that of a load balancer before the brokers"
             )
-        transport = connection.transport
+        try:
+            transport = connection.transport
+        except ImportError as error:
+            raise ConfigurationError(f"ExchangeBroker: kombu needs one more package for this URL: {error}") from error
         if transport.driver_type == "amqp":
             from events_core.brokers.exchange.amqp import AMQPExchange
             from events_core.brokers.exchange.amqp_topology import Topology
