@@ -9,7 +9,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench bench-transport bench-limits test-chaos test-browser test-docker test-contract clean
+.PHONY: help setup demo test check bench bench-transport bench-limits bench-brokers test-chaos test-browser test-docker test-contract clean
 
 help:
 	@echo "make demo          a small shop with its two workers, on the embedded Redis (SERVE=1: leave it running)"
@@ -18,10 +18,11 @@ help:
 	@echo "make bench         benchmarks beside plain Celery"
 	@echo "make bench-transport  those of the Redis Streams transport; fails if a target is missed"
 	@echo "make bench-limits  those of limits and groups; fails if a target is missed"
+	@echo "make bench-brokers those of message brokers; fails if a target is missed"
 	@echo "make test-chaos    kills workers and servers, for minutes"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
-	@echo "make test-contract the contract of a broker with workers on stock Redis and RabbitMQ"
+	@echo "make test-contract the contracts of brokers: workers on stock Redis and RabbitMQ, and restarted servers"
 	@echo "make clean         deletes what make has made"
 
 setup: $(STAMP)
@@ -41,7 +42,7 @@ demo: $(STAMP)
 
 # Most of the tests wait for a server or a process, so a few of them at once do not disturb each other.
 test: check
-	$(PYTEST) -n 4 --dist worksteal $(ARGS)
+	$(PYTEST) -n 5 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -60,10 +61,14 @@ bench-transport: $(STAMP)
 bench-limits: $(STAMP)
 	$(BIN)/python -m benchmarks --must-hold limits limits-cost limits-parked limits-groups limits-fairness $(ARGS)
 
+# Likewise; about five minutes.
+bench-brokers: $(STAMP)
+	$(BIN)/python -m benchmarks --must-hold brokers-publish brokers-subscribe brokers-bus $(ARGS)
+
 # pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
 test-chaos test-browser test-docker test-contract: test-%: $(STAMP)
 	$(PYTEST) -m $* $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .demo .two_services .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -48,9 +48,20 @@ LIMITS = {
     "limits-groups": "limits_groups",
     "limits-fairness": "limits:fairness",
 }
-NAMES = GENERAL | TRANSPORT | LIMITS
+#: Those of message brokers, likewise; only run when named.
+BROKERS = {
+    "brokers-publish": "brokers:publish",
+    "brokers-subscribe": "brokers:subscribe",
+    "brokers-bus": "brokers_bus",
+}
+NAMES = GENERAL | TRANSPORT | LIMITS | BROKERS
 #: Heading in docs/benchmarks.md -> whose results are recorded there.
-SECTIONS = {"Results": GENERAL, "Results of the Redis Streams transport": TRANSPORT, "Results of limits": LIMITS}
+SECTIONS = {
+    "Results": GENERAL,
+    "Results of the Redis Streams transport": TRANSPORT,
+    "Results of limits": LIMITS,
+    "Results of message brokers": BROKERS,
+}
 
 
 def main() -> int:

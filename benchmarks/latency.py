@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks.crew import Crew, spread
 from benchmarks.rounds import alternate
-from benchmarks.sides import Ours, Plain, Pool
+from benchmarks.sides import Ours, Plain, Pool, Timed
 from benchmarks.stage import Broker, Stage
 from benchmarks.table import Report, Row, Target
 
@@ -48,7 +48,7 @@ def _compare(broker: Broker, stage: Stage) -> list[Row]:
     if broker.same_transport != broker:
         sides.append(Plain(broker.same_transport, name="streams"))
     with Crew(POOL, *sides) as crew:
-        measures = [partial(_paced, crew, side, number) for side in sides]
+        measures = [partial(paced, crew, side, number) for side in sides]
         mine, theirs, *third = alternate(stage.effort.rounds(5), measures)
 
     def row(label: str, part: float, others: list[list[float]], rival: str, target: Target | None = None) -> Row:
@@ -62,7 +62,7 @@ def _compare(broker: Broker, stage: Stage) -> list[Row]:
     return rows
 
 
-def _paced(crew: Crew, side: Ours | Plain, number: int) -> list[float]:
+def paced(crew: Crew, side: Timed, number: int) -> list[float]:
     """Latencies in milliseconds. A late start of one does not delay those after it: each has its own moment."""
     first = crew.count(side)
     begin = time.monotonic()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-from benchmarks.apps import ours, plain, rival
+from benchmarks.apps import ours, plain, rival, subscribing
 from benchmarks.stage import Broker
 from events_core import EventSystem
 
@@ -49,6 +49,14 @@ class Side(Protocol):
         ...
 
 
+class Timed(Side, Protocol):
+    """A side whose latency is measured."""
+
+    def send_timed(self) -> None:
+        """Publish one piece of work that carries the moment."""
+        ...
+
+
 def content_of(kind: str, **fields: Any) -> Any:
     """What the others' tasks are given: our envelope, but a number where the task itself is to cost nothing."""
     return 1 if kind == "tick" else ours.envelope_of(kind, **fields)
@@ -76,6 +84,21 @@ class Ours:
 
     def close(self) -> None:
         self.system.close()
+
+
+class Subscribed(Ours):
+    """celery-events, with what is timed as another service's event."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.env = broker.env
+        self.system = subscribing.make(broker.url, broker.redis_url)
+
+    def command(self, pool: Pool) -> list[str]:
+        return ["-m", "events_worker.cli", "worker", "-A", "benchmarks.apps.subscribing_worker", *pool.celery_options]
+
+    def send_timed(self) -> None:
+        """Emit one integration event that carries the moment."""
+        self.system.emit(subscribing.Told(order_id=str(uuid4()), sent_ns=time.monotonic_ns()))
 
 
 class Plain:

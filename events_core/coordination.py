@@ -64,7 +64,7 @@ def connect(system: System, timeout: float = _TIMEOUT) -> Coordination:
         protocol=2,
         # Each try once: who calls knows whether to try again, and for how long.
         retry=Retry(NoBackoff(), 0),
-        max_connections=2**31,  # redis-py 8 counts those that were ever made: after 100 none would be any more
+        max_connections=2**31,  # of its own accord redis-py 8 makes a hundred in all, those that failed included
         **options,
     )
     return Coordination(client, system.settings.key_prefix, _streams(system, url))

@@ -1,30 +1,35 @@
 """An event on its way: the envelope that deliveries carry, and how an event becomes one and comes back.
 
 Format (JSON): ``{"id", "type", "version", "kind", "occurred_at", "correlation_id", "causation_id", "hops", "data"}``;
-`data` holds the event's own fields, without its id and time.
+`data` holds the event's own fields, without its id and time. ``traceparent`` stands before it where there is one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from uuid_utils import UUID
 
-from events_core.catalog import find
+from events_core.catalog import path_from
 from events_core.errors import EventDefinitionError, InvalidEnvelope
 from events_core.events import Event
 
 _META = {"event_id", "occurred_at"}
+_TEXT_OR_NONE = (str, type(None))
 #: The version of this format, sent as the header `events-v`.
 FORMAT_VERSION = 1
 
 
 @dataclass(slots=True)
 class Envelope:
-    """One event on its way. `data` is its fields as JSON; `hops` counts the events that led to it."""
+    """One event on its way. `data` is its fields as JSON; `hops` counts the events that led to it.
+
+    traceparent: W3C trace context, where someone traces.
+    """
 
     id: str
     type: str
@@ -35,9 +40,10 @@ class Envelope:
     causation_id: str | None
     hops: int
     data: bytes
+    traceparent: str | None = None
 
     @classmethod
-    def of(cls, event: Event, cause: Envelope | None = None) -> Envelope:
+    def of(cls, event: Event, cause: Envelope | None = None, traceparent: str | None = None) -> Envelope:
         """The envelope of `event`; `cause` is that of the event being handled, if any.
 
         Raises EventDefinitionError for a value that JSON cannot hold.
@@ -54,12 +60,13 @@ class Envelope:
             id=event_id,
             type=event.event_type,
             version=event.version,
-            kind=event.kind,
+            kind=event.event_kind,
             occurred_at=event.occurred_at.isoformat(),
             correlation_id=event_id if cause is None else cause.correlation_id,
             causation_id=None if cause is None else cause.id,
             hops=0 if cause is None else cause.hops + 1,
             data=data,
+            traceparent=traceparent,
         )
 
     @classmethod
@@ -76,7 +83,10 @@ class Envelope:
                 value["causation_id"],
                 value["hops"],
                 to_json(value["data"]),
+                value.get("traceparent"),
             )
+            if type(envelope.traceparent) not in _TEXT_OR_NONE:
+                envelope.traceparent = None  # no reason to refuse an event
             UUID(envelope.id)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidEnvelope(_what_is_wrong(value)) from None
@@ -104,21 +114,27 @@ class Envelope:
                 "hops": self.hops,
             }
         )
+        if self.traceparent is not None:
+            head = head[:-1] + b',"traceparent":' + to_json(self.traceparent) + b"}"
         return head[:-1] + b',"data":' + self.data + b"}"
 
     def event(self) -> Event:
-        """The event itself. Unknown fields are ignored: a rolling deploy adds some.
+        """The event itself, made newer by its upcasters. Unknown fields are ignored: a rolling deploy adds some.
 
-        Raises UnknownEventType, UnknownEventVersion, or InvalidEnvelope when the data does not fit the class.
+        Raises UnknownEventType, UnknownEventVersion, or InvalidEnvelope when an upcaster fails or the data does not
+        fit the class.
         """
-        cls = find(self.type, self.version)
+        cls, upcasters = path_from(self.type, self.version)
+        data = self.data
+        if upcasters:
+            data = to_json(reduce(lambda older, upcast: upcast(older), upcasters, from_json(data)))
         own = to_json({"event_id": self.id, "occurred_at": self.occurred_at})
-        document = own if self.data == b"{}" else self.data[:-1] + b"," + own[1:]
+        document = own if data == b"{}" else data[:-1] + b"," + own[1:]
         try:
             return _validated(cls, document)
         except ValidationError as error:
             raise InvalidEnvelope(
-                f"the data does not fit {self.type!r} version {self.version}: {describe(error)}"
+                f"the data does not fit {self.type!r} version {cls.version}: {describe(error)}"
             ) from None
 
     @property

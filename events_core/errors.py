@@ -13,6 +13,7 @@
     ├── EventTooLarge                 the encoded event exceeds MAX_EVENT_BYTES
     ├── BrokerNotConfigured           an integration event without a message broker (also a RuntimeError)
     ├── EmitError                     the broker did not confirm every delivery
+    │   └── Unroutable                no queue is bound to some of the events, and some must be
     └── UndecodableEvent              a received envelope is not an event this process knows
         ├── InvalidEnvelope           not an envelope, or its data does not fit the event class
         ├── UnknownEventType          no class of that type is loaded here
@@ -78,6 +79,8 @@ class EmitError(EventsError):
     Emitting the same event object again is safe for all of them: its deliveries keep their ids.
     """
 
+    _until = "once the broker answers"
+
     def __init__(
         self,
         reason: str,
@@ -92,8 +95,17 @@ class EmitError(EventsError):
         self.unsent = list(unsent)
         super().__init__(
             f"{reason} ({len(self.confirmed)} deliveries confirmed, {len(self.uncertain)} uncertain, "
-            f"{len(self.unsent)} unsent); emit the same event object again once the broker answers"
+            f"{len(self.unsent)} unsent); emit the same event object again {self._until}"
         )
+
+
+class Unroutable(EmitError):
+    """No queue is bound to some of the events, and their broker was told to refuse such (`unroutable="raise"`).
+
+    They are `unsent`. Emitting them again helps once a subscriber has declared its queue.
+    """
+
+    _until = "once a subscriber has declared its queue"
 
 
 class UndecodableEvent(EventsError):

@@ -13,6 +13,7 @@ from events_core.forking import call_in_child
 from events_core.gate_definitions import Definers, check_definitions, check_keys
 from events_core.handler_options import HandlerOptions
 from events_core.handlers import HandlerSpec, accepted_event, inspect_handler
+from events_core.subscribers import Subscriber
 
 
 class EventMap:
@@ -23,6 +24,7 @@ class EventMap:
         self._by_pattern: dict[str, list[tuple[int, HandlerSpec]]] = {}
         self._specs: dict[str, HandlerSpec] = {}
         self._names: dict[str, HandlerSpec] = {}  # aliases included
+        self._subscribers: list[Subscriber] = []
         self._definers: Definers = {}
         self._routes: WeakKeyDictionary[type[Event], tuple[HandlerSpec, ...]] = WeakKeyDictionary()
         self._count = 0
@@ -61,7 +63,32 @@ class EventMap:
             spec = self._add(event, spec)
         return spec
 
-    def _add(self, event: type[Event] | str, spec: HandlerSpec) -> HandlerSpec:
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Add a handler of integration events. Raises BindError and DuplicateBinding as `bind`."""
+        spec = subscriber.spec
+        for event in subscriber.events:
+            refuse_dataclass(event)
+            _check_accepts(event, spec)
+            check_keys(event, spec)
+        with self._lock:
+            self._check_names(spec)
+            for other in self._subscribers:
+                twice = [*(set(other.topics.items()) & set(subscriber.topics.items()))]
+                if other.spec.name == spec.name and twice:
+                    event, topic = twice[0]
+                    raise DuplicateBinding(
+                        f"{spec.name} is subscribed to {event.__qualname__} of topic {topic!r} already, by the queue "
+                        f"{other.queue!r}: remove one of the two"
+                    )
+            self._remember(spec)
+            self._subscribers.append(subscriber)
+
+    @property
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """The handlers of integration events, in bind order."""
+        return tuple(self._subscribers)
+
+    def _check_names(self, spec: HandlerSpec) -> None:
         known = self._names.get(spec.name)
         if known is not None and known != spec:
             what = "with other options" if known.target is spec.target else f"by {known.target!r}"
@@ -69,18 +96,25 @@ class EventMap:
         for alias in spec.aliases:
             if self._names.get(alias, spec) != spec:
                 raise DuplicateBinding(f"{spec.name}: the alias {alias!r} is the name of another handler")
+
+    def _remember(self, spec: HandlerSpec) -> HandlerSpec:
+        self._definers |= check_definitions(spec, self._definers)
+        spec = self._names.get(spec.name, spec)
+        self._specs[spec.name] = spec
+        self._names.update(dict.fromkeys((spec.name, *spec.aliases), spec))
+        self._routes.clear()
+        return spec
+
+    def _add(self, event: type[Event] | str, spec: HandlerSpec) -> HandlerSpec:
+        self._check_names(spec)
         bound = (
             self._by_pattern.setdefault(event, []) if isinstance(event, str) else self._by_class.setdefault(event, [])
         )
         if any(other.name == spec.name for _, other in bound):
             raise DuplicateBinding(f"{spec.name} is bound to {_label(event)} already: remove one of the two")
-        self._definers |= check_definitions(spec, self._definers)
-        spec = known or spec
+        spec = self._remember(spec)
         bound.append((self._count, spec))
         self._count += 1
-        self._specs[spec.name] = spec
-        self._names.update(dict.fromkeys((spec.name, *spec.aliases), spec))
-        self._routes.clear()
         return spec
 
     def route(self, event_class: type[Event]) -> tuple[HandlerSpec, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -16,7 +17,10 @@ from events_core.errors import DuplicateEventType, EventDefinitionError
 from events_core.ids import new_event_id
 
 #: Names the wire formats use beside the event's own fields.
-RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_timestamp", "version", "occurred_at"})
+RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_kind", "event_timestamp", "version", "occurred_at"})
+_META = frozenset({"event_id", "occurred_at"})
+#: Class keywords of integration events.
+_KEYWORDS = frozenset({"topic", "partition_key", "entity_key", "entity_version"})
 
 #: Every event class that is alive, by (event_type, version). Weak: a class made in a function may go again.
 defined: WeakValueDictionary[tuple[str, int], type[Event]] = WeakValueDictionary()
@@ -54,7 +58,7 @@ class Event(BaseModel):
     event_type: ClassVar[str] = "Event"
     version: ClassVar[int] = 1
     #: How this kind of event is called on the wire.
-    kind: ClassVar[str] = "event"
+    event_kind: ClassVar[str] = "event"
 
     event_id: UUID = Field(default_factory=partial(new_event_id, "Event"))
     occurred_at: Annotated[AwareDatetime, AfterValidator(_to_utc)] = Field(default_factory=_now)
@@ -88,8 +92,8 @@ class Event(BaseModel):
 
 def _check_definition(cls: type[Event]) -> None:
     where = f"{cls.__module__}.{cls.__qualname__}"
-    if not isinstance(cls.event_type, str) or not cls.event_type or len(cls.event_type) > 200:
-        raise EventDefinitionError(f"{where}: event_type must be a text of 1 to 200 characters")
+    if not isinstance(cls.event_type, str) or not 1 <= len(cls.event_type.encode(errors="replace")) <= 200:
+        raise EventDefinitionError(f"{where}: event_type must be a text of 1 to 200 bytes")
     if any(character.isspace() or character in "*?[]" or not character.isprintable() for character in cls.event_type):
         raise EventDefinitionError(f"{where}: event_type {cls.event_type!r} has blanks or pattern characters")
     if not isinstance(cls.version, int) or isinstance(cls.version, bool) or cls.version < 1:
@@ -129,28 +133,91 @@ def _same_place(known: type[Event], cls: type[Event]) -> bool:
 class DomainEvent(Event):
     """An event for this application's own handlers."""
 
-    kind: ClassVar[str] = "domain_event"
+    event_kind: ClassVar[str] = "domain_event"
+
+
+def _check_names_field(cls: type[Event], keyword: str) -> None:
+    name = getattr(cls, keyword)
+    own = [field for field in cls.model_fields if field not in _META]
+    if name is not None and name not in own:
+        raise EventDefinitionError(
+            f"{cls.__module__}.{cls.__qualname__}: {keyword}={name!r} must name one of its fields "
+            f"({', '.join(own) or 'it has none'})"
+        )
+
+
+def _is_topic(name: Any) -> bool:
+    return (
+        isinstance(name, str) and bool(re.fullmatch(r"[^\s*#]+", name)) and len(name.encode("utf-8", "replace")) <= 200
+    )
 
 
 class IntegrationEvent(Event):
-    """An event for other services. `topic` names its exchange; default: the system's name."""
+    """An event for other services.
+
+    Class keywords beside those of `Event`: `topic` names its exchange (default: the system's name); `partition_key`
+    names the field by which brokers with partitions keep events together, and in order.
+
+    Raises EventDefinitionError for a keyword that names no field, and for a field that has the name of a keyword.
+    """
 
     topic: ClassVar[str | None] = None
+    partition_key: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        for name, annotation in inspect.get_annotations(cls).items():
+            if name in _KEYWORDS and "ClassVar" not in str(annotation):  # it would have the class's value as default
+                raise EventDefinitionError(
+                    f"{cls.__module__}.{cls.__qualname__}: the field name {name!r} is that of a class keyword; choose "
+                    "another name"
+                )
+        super().__init_subclass__(**keywords)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
-        if "topic" in keywords:
-            cls.topic = keywords["topic"]
+        for keyword in _KEYWORDS & keywords.keys():
+            if not hasattr(cls, keyword):
+                raise EventDefinitionError(f"{cls.__module__}.{cls.__qualname__}: {keyword}= is for an ECSTEvent")
+            setattr(cls, keyword, keywords[keyword])
         super().__pydantic_init_subclass__(**keywords)
+        if cls.topic is not None and not _is_topic(cls.topic):
+            raise EventDefinitionError(
+                f"{cls.__module__}.{cls.__qualname__}: topic must be a text of 1 to 200 bytes, without blanks, * and #"
+            )
+        _check_names_field(cls, "partition_key")
 
 
 class NotificationEvent(IntegrationEvent):
     """Tells other services that something happened; they ask back for the details."""
 
-    kind: ClassVar[str] = "notification_event"
+    event_kind: ClassVar[str] = "notification_event"
 
 
 class ECSTEvent(IntegrationEvent):
-    """Event-carried state transfer: carries the new state itself."""
+    """Event-carried state transfer: carries the new state of an entity itself.
 
-    kind: ClassVar[str] = "ecst_event"
+    Class keywords beside those of `IntegrationEvent`: `entity_key` names the field that tells one entity from another,
+    and is the `partition_key` where no other is given; `entity_version` names an int field that grows by one with each
+    change of the entity::
+
+        class CustomerChanged(ECSTEvent, topic="crm", entity_key="customer_id", entity_version="revision"):
+            customer_id: UUID
+            revision: int
+    """
+
+    event_kind: ClassVar[str] = "ecst_event"
+    entity_key: ClassVar[str | None] = None
+    entity_version: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+        super().__pydantic_init_subclass__(**keywords)
+        _check_names_field(cls, "entity_key")
+        _check_names_field(cls, "entity_version")
+        if cls.entity_version is not None and cls.model_fields[cls.entity_version].annotation is not int:
+            raise EventDefinitionError(
+                f"{cls.__module__}.{cls.__qualname__}: entity_version={cls.entity_version!r} must name an int field, "
+                "by which one tells what is newer"
+            )
+        if "entity_key" in keywords and "partition_key" not in keywords:
+            cls.partition_key = cls.entity_key

@@ -19,21 +19,26 @@ FallbackOn = Literal["exhausted", "open", "both"]
 GRANTED = ".granted"
 
 
-class HandlerOptions(TypedDict, total=False):
-    """Keyword arguments of `EventSystem.handler` and `EventMap.bind`, where they are explained."""
+class SubscriberOptions(TypedDict, total=False):
+    """Keyword arguments of `EventSystem.subscriber` that are those of a handler; explained at `EventMap.bind`."""
 
     name: str | None
-    queue: str | None
     retry: Retry | None
     timeout: float | None
     aliases: Iterable[str]
-    args: Callable[[Any], tuple[Any, ...]] | None
     limit: Limit | Rate | Sequence[Limit | Rate] | None
     breaker: Breaker | None
     ordered_by: Key | None
     on_dead: OnDead
     fallback: Any
     fallback_on: FallbackOn
+
+
+class HandlerOptions(SubscriberOptions, total=False):
+    """Keyword arguments of `EventSystem.handler` and `EventMap.bind`, where they are explained."""
+
+    queue: str | None
+    args: Callable[[Any], tuple[Any, ...]] | None
 
 
 def limits_of(name: str, limit: Any) -> tuple[Limit | Rate, ...]:

@@ -50,7 +50,7 @@ class HandlerSpec:
     args: for a Celery task, what it is called with.
     limits: what each delivery must be let pass by, beside the breaker. ordered_by: the key of which the deliveries run
     one at a time, in order. on_dead: what becomes of those behind a dead one. fallback: what runs in its place, when
-    fallback_on says; it has no retries and no gates of its own.
+    fallback_on says; it has no retries and no gates of its own. latest_only: of an entity, newer versions only.
     """
 
     name: str
@@ -68,6 +68,7 @@ class HandlerSpec:
     on_dead: OnDead = "continue"
     fallback: HandlerSpec | None = None
     fallback_on: FallbackOn = "exhausted"
+    latest_only: bool = False
 
 
 def inspect_handler(

@@ -10,7 +10,7 @@ from events_core.envelope import Envelope
 from events_core.ids import DerivedIds, derived_ids
 
 if TYPE_CHECKING:
-    from events_core.publishing.messages import Message
+    from events_core.publishing.messages import Carried
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class HandlingScope:
     """One run of a delivery: the event that causes what is emitted in it, and what is held back until it is done.
 
     chain: the types of the events that led here, for the dead letter of a chain that never ends.
-    fence: the fence token of what it holds, where it is limited.
+    fence: the fence token of what it holds, where it is limited. traceparent: W3C trace context of the delivery.
     """
 
     delivery_id: str
@@ -26,9 +26,10 @@ class HandlingScope:
     cause: Envelope
     chain: str
     fence: int | None = None
+    traceparent: str | None = None
     #: The run is over. What outlives it (a task it started) emits at once, with this cause, but ids of its own.
     closed: bool = False
-    held: list[Message] = field(default_factory=list)
+    held: list[Carried] = field(default_factory=list)
 
 
 _current: ContextVar[HandlingScope | None] = ContextVar("events_handling", default=None)

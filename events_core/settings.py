@@ -95,6 +95,7 @@ def require_broker(settings: Settings) -> str:
             )
         return url
     require_one_address(url, "EVENTS_BROKER_URL")
+    require_readable(url, "EVENTS_BROKER_URL")
     if broker_kind(url) is None:
         raise ConfigurationError(f"EVENTS_BROKER_URL={without_password(url)} cannot be used: set it to {_CHOICES}")
     return _kombu_socket(url) if url.lower().startswith("unix://") else url
@@ -106,6 +107,21 @@ def require_one_address(url: str, what: str) -> None:
         raise ConfigurationError(
             f"{what} has a ';', which separates several addresses: give one, such as that of a load balancer before "
             "the brokers. A ';' within a password is written %3B"
+        )
+
+
+def require_readable(url: str, what: str) -> None:
+    """Raise ConfigurationError for a URL that is cut at the wrong place: of its parts none may be shown."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  (found when it is asked for)
+        at_in = "" if "@" in parts.netloc or not parts.netloc else f"{parts.path}{parts.query}{parts.fragment}"
+    except ValueError:
+        at_in = "@"
+    if "@" in at_in:
+        raise ConfigurationError(
+            f"{what} cannot be read: write / # ? @ : and [ ] in its user and password percent-encoded (%2F %23 %3F %40 "
+            "%3A %5B %5D), and the port as a number"
         )
 
 

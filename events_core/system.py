@@ -7,29 +7,35 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from weakref import WeakSet
 
 from celery import Celery
 
 from events_core.admission.turns import Turns
+from events_core.brokers.base import MessageBroker
+from events_core.catalog import Upcast, upcaster
 from events_core.celery_app import celery_broker_url, make_celery_app, tell_worker
 from events_core.containers import Container
 from events_core.coordination import connect
 from events_core.embedded import EmbeddedRedis, open_embedded
 from events_core.emitter import Emission, EventEmitter
-from events_core.errors import ConfigurationError, HandlersNotLoaded
+from events_core.errors import BindError, BrokerNotConfigured, ConfigurationError, HandlersNotLoaded
 from events_core.event_map import EventMap
-from events_core.events import Event
+from events_core.events import Event, IntegrationEvent
 from events_core.forking import call_in_child
 from events_core.group_emitter import GroupEmitter, OnComplete
 from events_core.groups import Group
-from events_core.handler_options import HandlerOptions
-from events_core.handlers import HandlerSpec, real_module_name
+from events_core.handler_options import GRANTED, HandlerOptions, SubscriberOptions
+from events_core.handlers import HandlerSpec, inspect_handler, real_module_name
 from events_core.publishing.base import Publisher
 from events_core.publishing.connect import publisher_for
 from events_core.publishing.messages import MessageBuilder
 from events_core.settings import Settings, load_settings
+from events_core.subscribers import make_subscriber
+
+if TYPE_CHECKING:
+    from events_core.bus import EventBus
 
 H = TypeVar("H")
 
@@ -42,8 +48,9 @@ class EventSystem:
 
     name: names its queues, its keys in Redis and its Celery app. handlers: modules that bind handlers, imported
     before the first emit and by the worker. celery: an existing Celery app, of which no setting is changed; default
-    is one made from the settings. container: makes the instances of handler classes. settings: see `Settings`;
-    keyword arguments beat EVENTS_* variables.
+    is one made from the settings. container: makes the instances of handler classes. message_broker: carries
+    integration events to other services, and theirs to this one. settings: see `Settings`; keyword arguments beat
+    EVENTS_* variables.
 
     Raises ConfigurationError for a name or setting that cannot work. Constructing it touches no network, file or
     thread.
@@ -56,10 +63,16 @@ class EventSystem:
         handlers: Iterable[str] = (),
         celery: Celery | None = None,
         container: Container | None = None,
+        message_broker: MessageBroker | None = None,
         **settings: Any,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ConfigurationError(f"the system's name {name!r} names queues and keys: use letters, digits, _ . -")
+        if message_broker is not None and not isinstance(message_broker, MessageBroker):
+            raise ConfigurationError(
+                f"message_broker= takes a message broker, such as ExchangeBroker('amqp://...'), not a "
+                f"{type(message_broker).__name__}"
+            )
         self.name = name
         #: The module that made it, where the worker finds it again in a process of its own.
         self.module = real_module_name(sys._getframe(1).f_globals.get("__name__", "__main__"))
@@ -75,7 +88,12 @@ class EventSystem:
             timeout=self.settings.emit_timeout,
             max_event_bytes=self.settings.max_event_bytes,
             turns=lambda: self.turns,
+            message_broker=message_broker,
+            topic=name,
         )
+        self.message_broker = message_broker
+        if message_broker is not None:
+            message_broker.attach(name, self._broker_url)
         self._modules = (handlers,) if isinstance(handlers, str) else tuple(handlers)
         self._loaded = False
         self._celery = celery
@@ -115,6 +133,61 @@ class EventSystem:
     def bind(self, event: type[Event] | str, handler: Any, **options: Unpack[HandlerOptions]) -> HandlerSpec:
         """As `EventMap.bind`."""
         return self.event_map.bind(event, handler, **options)
+
+    def subscriber(
+        self,
+        *,
+        events: Iterable[type[IntegrationEvent]],
+        topic: str | None = None,
+        queue: str | None = None,
+        task_queue: str | None = None,
+        latest_only: bool = False,
+        **options: Unpack[SubscriberOptions],
+    ) -> Callable[[H], H]:
+        """Decorator that subscribes a function or class to other services' events: each becomes a delivery to it.
+
+        events: the integration event classes that it wants, whatever version is sent. topic: where they are heard;
+        default: the topic of each class. queue: the queue on the message broker, default ``{system}.{topic}``; durable,
+        filled also while no worker runs, and shared by all subscribers that name it. task_queue: the Celery queue of
+        its deliveries, default the system's. latest_only: of each entity (see `ECSTEvent`) newer versions only, one
+        after another; older ones are done without running it. options: those of `EventMap.bind`.
+
+        Raises BindError for what cannot work; DuplicateBinding where it is subscribed already.
+        """
+
+        def subscribe(target: H) -> H:
+            spec = inspect_handler(target, queue=task_queue, **options)
+            found = make_subscriber(spec, events, topic=topic, queue=queue, system=self.name, latest_only=latest_only)
+            if found.queue.removesuffix(GRANTED) in (self.settings.default_queue, task_queue):
+                raise BindError(
+                    f"{spec.name}: {found.queue!r} is a queue of deliveries: give the queue on the message broker "
+                    "another name with queue="
+                )
+            self.event_map.subscribe(found)
+            return target
+
+        return subscribe
+
+    def upcaster(self, event_type: str, *, from_version: int) -> Callable[[Upcast], Upcast]:
+        """As `events_core.catalog.upcaster`: decorator of a function that makes older data that of the next version."""
+        return upcaster(event_type, from_version=from_version)
+
+    def bus(self) -> EventBus:
+        """A bus that handles other services' events on an asyncio application's own loop.
+
+        Raises BrokerNotConfigured where the system has no message broker.
+        """
+        from events_core.bus import EventBus
+
+        if self.message_broker is None:
+            raise BrokerNotConfigured(f"the bus of {self.name!r} needs EventSystem(..., message_broker=...)")
+        return EventBus(
+            self.message_broker,
+            self.name,
+            emit_timeout=self.settings.emit_timeout,
+            max_event_bytes=self.settings.max_event_bytes,
+            taken=lambda: {subscriber.queue for subscriber in self.event_map.subscribers},
+        )
 
     def emit(self, event: Event, *, now: bool = False) -> Emission:
         """Emit one event; return when the broker has confirmed its deliveries.
@@ -224,6 +297,12 @@ class EventSystem:
                 f"EVENTS_BROKER_URL of {self.name!r}: unset it, or make both the same"
             )
 
+    def _broker_url(self) -> str:
+        """Celery's broker, for a message broker that has no address of its own."""
+        self.check_broker()
+        self.open_embedded()
+        return str(self.celery.connection_for_write().as_uri(include_password=True))
+
     def belongs_to(self, app: Celery) -> bool:
         """Whether `app` is this system's Celery app."""
         return self._celery is app
@@ -263,6 +342,7 @@ class EventSystem:
 
     def close(self) -> None:
         """Close the connections and leave the embedded Redis. The system can be used again."""
+        self.emitter.close()
         with self._lock:
             publisher, self._publisher = self._publisher, None
             turns, self._turns = self._turns, None
@@ -271,5 +351,7 @@ class EventSystem:
             publisher.close()
         if turns is not None:
             turns.close()
+        if self.message_broker is not None:
+            self.message_broker.close()
         if embedded is not None:
             embedded.close()

@@ -24,6 +24,8 @@ from events_core.system import systems
 from events_worker.clock import Clock
 from events_worker.intake import Intake
 from events_worker.parts import all_parts, parts_of
+from events_worker.subscriptions.listener import Listener
+from events_worker.subscriptions.starting import check_subscriptions, start_listeners, stop_listeners
 from events_worker.tasks import register_tasks
 
 
@@ -54,6 +56,31 @@ class Timekeeper(bootsteps.StartStopStep):
     terminate = stop
 
 
+class Subscribing(bootsteps.StartStopStep):
+    """Listens to other services, in the main process: a thread for each queue of the app's systems."""
+
+    requires = (Timekeeper,)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._listeners: list[Listener] = []
+        for system in systems:
+            if system.belongs_to(worker.app):
+                check_subscriptions(system)
+
+    def start(self, worker: Any) -> None:
+        """Start listening. Waits for no broker: what else the worker does goes on without it."""
+        for system in systems:
+            if system.belongs_to(worker.app):
+                self._listeners += start_listeners(system)
+
+    def stop(self, worker: Any) -> None:
+        """Stop listening; what is not acknowledged goes to another worker."""
+        stop_listeners(self._listeners)
+
+    terminate = stop
+
+
 def install(system: EventSystem) -> None:
     """Make the system's Celery app run its deliveries. Changes none of the app's settings."""
     system.load()
@@ -63,6 +90,7 @@ def install(system: EventSystem) -> None:
         _consume(system, name)
         _consume(system, name + GRANTED)
     app.steps["worker"].add(Timekeeper)
+    app.steps["worker"].add(Subscribing)
     app.steps["consumer"].add(Intake)
 
 

@@ -13,11 +13,18 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from events_core.envelope import Envelope
-from events_core.errors import InvalidEnvelope, NotAnEvent, UndecodableEvent, UnknownEventType, UnknownEventVersion
+from events_core.errors import (
+    InvalidEnvelope,
+    NotAnEvent,
+    UndecodableEvent,
+    UnknownEventType,
+    UnknownEventVersion,
+    Unroutable,
+)
 from events_core.events import Event
 from events_core.handlers import HandlerSpec
 from events_core.ids import DerivedIds
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried
 from events_core.scope import HandlingScope, handling
 from events_worker.holding import hold_or_bury
 from events_worker.ledger import Begun, Claimed, Ended, Ledger, Suspect
@@ -28,6 +35,7 @@ from events_worker.retries import DANGEROUS, MAX_STARTS, after_failure
 from events_worker.run import Run
 from events_worker.running import Runner
 from events_worker.settlement import Settlement
+from events_worker.subscriptions.watermarks import Watermarks
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ class Emitter(Protocol):
 
     def emit_many(self, events: Iterable[Event], *, now: bool = False) -> Any: ...
 
-    def publish(self, messages: Sequence[Message], timeout: float | None = None) -> None: ...
+    def publish(self, messages: Sequence[Carried], timeout: float | None = None) -> None: ...
 
 
 class Execution:
@@ -48,7 +56,7 @@ class Execution:
 
     find: the handler of a task name. isolate: runs a suspect in a process of its own; gives its outcome, and whether
     that process has settled it; None if there is no such process. counted: the broker counts deliveries in vain.
-    gatekeeper: admits runs that are limited.
+    gatekeeper: admits runs that are limited. watermarks: tell which runs are outdated.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Execution:
         unknown_grace: float,
         counted: bool = False,
         gatekeeper: Gatekeeper | None = None,
+        watermarks: Watermarks | None = None,
     ) -> None:
         self._find = find
         self._emitter = emitter
@@ -75,6 +84,7 @@ class Execution:
         self._unknown_grace = unknown_grace
         self._counted = counted
         self._gatekeeper = gatekeeper
+        self._watermarks = watermarks
         self._odd_returns: set[str] = set()
 
     def execute(self, run: Run) -> Outcome:
@@ -110,7 +120,12 @@ class Execution:
                     return outcome
             else:
                 outcome = self.begin_alone(run)
-        return self._settlement.settle(run, outcome or self._handle(run))
+        outcome = outcome or self._handle(run)
+        try:
+            return self._settlement.settle(run, outcome)
+        except Unroutable as error:  # as one that it had published by itself, with now=True
+            assert run.spec is not None
+            return self._settlement.settle(run, self._after(run, run.spec, error))
 
     def _decode(self, run: Run) -> Outcome | None:
         try:
@@ -132,16 +147,20 @@ class Execution:
             return hold_or_bury(run, "unknown_handler", error, self._unknown_grace)
         hops = run.envelope.hops if run.envelope else 0
         if hops > self._max_hops:
-            chain = str(run.headers.get("events-chain") or "")
-            return Dead(
-                "too_many_hops",
-                f"{hops} events followed from one another, more than MAX_HOPS ({self._max_hops}): {chain}",
-            )
+            chain = run.headers.get("events-chain")
+            said = f"{hops} events followed from one another, more than MAX_HOPS ({self._max_hops})"
+            return Dead("too_many_hops", f"{said}: {chain}" if chain else said)
         return None
 
     def _begin(self, run: Run) -> Outcome | None:
         if run.ordinary or run.isolated:
             return None
+        if run.once and run.number == 1:
+            owned = self._settlement.insist(lambda: self._ledger.own(run.task_id, run.number, run.once))
+            if not isinstance(owned, Begun):  # should the other message's run not end, that message comes again
+                return self._begun(run, owned)
+            if run.first and not run.in_vain:
+                return None
         if self._counted:
             return self._begin_counted(run)
         # A first run is not counted when it begins; delivered again, it is presumed to have begun once. It is no
@@ -191,6 +210,8 @@ class Execution:
 
     def _handle(self, run: Run) -> Outcome:
         assert run.spec is not None
+        if run.spec.latest_only and self._is_outdated(run):
+            return Done()
         fallback = run.spec.fallback
         if run.instead and fallback is not None:
             return self._call(run, fallback)
@@ -204,6 +225,18 @@ class Execution:
                 return instead
         return outcome
 
+    def _is_outdated(self, run: Run) -> bool:
+        assert run.spec is not None
+        assert run.event is not None
+        watermarks = self._watermarks
+        newest = None if watermarks is None else watermarks.of(run.spec, run.event)
+        if watermarks is None or newest is None:
+            return False
+        if self._settlement.insist(lambda: watermarks.is_outdated(newest)):
+            return True
+        run.newest = newest
+        return False
+
     def _call(self, run: Run, spec: HandlerSpec) -> Outcome:
         assert run.envelope is not None
         assert run.event is not None
@@ -214,6 +247,7 @@ class Execution:
             run.envelope,
             str(headers.get("events-chain") or run.envelope.type),
             run.token or None,
+            _text(headers.get("traceparent")),
         )
         ids = DerivedIds(run.task_id, run.event.event_id, run.event.occurred_at)
         try:
@@ -222,11 +256,16 @@ class Execution:
                 if returned is not None:
                     self._emit_returned(spec, returned)
         except BaseException as error:
-            failure = redacted(error, run.envelope)
-            run.dangers += isinstance(error, DANGEROUS)
-            return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
+            return self._after(run, spec, error)
         run.follow_ups = scope.held
         return Done()
+
+    def _after(self, run: Run, spec: HandlerSpec, error: BaseException) -> Outcome:
+        """What follows from a failed attempt."""
+        assert run.envelope is not None
+        failure = redacted(error, run.envelope)
+        run.dangers += isinstance(error, DANGEROUS)
+        return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
 
     def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:
         """Emit what the handler returned, if that is events."""
@@ -241,3 +280,7 @@ class Execution:
             self._odd_returns.add(spec.name)
             kind = type(returned).__name__
             logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, kind)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -20,15 +20,13 @@ from events_core.publishing.stored import StoredMessage
 from events_core.system import systems
 from events_worker.burial import undertaker
 from events_worker.dead_letters import DeadLetter
+from events_worker.dead_letters.raw import LONGEST_RAW
 from events_worker.holding import hold_or_bury
 from events_worker.outcome import Dead
 from events_worker.parts import parts_of
 from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
-
-#: Bytes kept of an undecodable message.
-_LONGEST_RAW = 262_144
 
 
 class Intake(bootsteps.StartStopStep):
@@ -141,7 +139,7 @@ def _undecodable(received: _Received, error: Any) -> DeadLetter:
         Dead("undecodable", f"the message is no delivery ({described})", type(error).__name__ if error else ""),
         starts=0,
         first_at=time.time(),
-        raw=base64.b64encode(received.body()[:_LONGEST_RAW]).decode("ascii"),
+        raw=base64.b64encode(received.body()[:LONGEST_RAW]).decode("ascii"),
     )
 
 

@@ -4,7 +4,7 @@ Asked and written only outside the ordinary case, which is a first run of a mess
 
 One hash for each delivery: `settled` is the number of the last settled run, `starts` counts how often the run in
 progress was begun, `until` is when the claim of the copy that runs it ends (milliseconds, Redis's clock), `owner` whose
-claim that is.
+claim that is, `by` which of its messages it belongs to, where there may be several.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from events_core.coordination import Coordination
 
 #: Seconds that what is known of a delivery is kept after its last change.
 _KEEP = 7 * 86400
+#: Seconds that it is kept of one that was done at its first start, and whose message may only have been made twice.
+#: There is one for each such delivery, so that a longer time would fill the Redis.
+KEEP_DONE = 3600
+#: Seconds after which a second message of a delivery looks again whether the first has settled.
+_LOOK_AGAIN = 5.0
 #: Seconds that a claim holds without being renewed.
 LEASE = 30.0
 
@@ -50,6 +55,18 @@ if left > 0 then return {'busy', left} end
 """
 
 _LOOK_ONLY = _LOOK + _BUSY + "return {'begun', unfinished or 0}"
+
+# Of several messages of one delivery the first that comes has it: the others wait until it has settled.
+_OWN = (
+    _LOOK
+    + """
+local by = redis.call('HGET', KEYS[1], 'by')
+if by and by ~= ARGV[2] then return {'busy', ARGV[4]} end
+redis.call('HSET', KEYS[1], 'by', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return {'begun', 1}
+"""
+)
 
 # A suspect's next start is counted by who runs it alone: the worker that hands it over may die before that.
 _BEGIN = (
@@ -131,6 +148,7 @@ class Ledger:
     def __init__(self, coordination: Coordination) -> None:
         self._coordination = coordination
         self._look = coordination.script(_LOOK_ONLY)
+        self._own = coordination.script(_OWN)
         self._begin = coordination.script(_BEGIN)
         self._begin_alone = coordination.script(_BEGIN_ALONE)
         self._renew = coordination.script(_RENEW)
@@ -147,6 +165,11 @@ class Ledger:
         The starts are those that were made alone and did not come to an end.
         """
         word, value = self._look(keys=[self.key(task_id)], args=[run])
+        return _read(word, value)
+
+    def own(self, task_id: str, run: int, message: str) -> Begun | Claimed | Ended:
+        """Whether this message of a delivery may begin run number `run`, of which there may be others."""
+        word, value = self._own(keys=[self.key(task_id)], args=[run, message, _KEEP, int(_LOOK_AGAIN * 1000)])
         return _read(word, value)
 
     def begin(self, task_id: str, run: int, *, presumed: int) -> Begun | Suspect | Claimed | Ended:
@@ -173,9 +196,9 @@ class Ledger:
         """The owner's start of this run ended through no fault of its own: it does not count."""
         self._withdraw(keys=[self.key(task_id)], args=[run, owner])
 
-    def settle(self, task_id: str, run: int) -> bool:
-        """Run number `run` is settled; False if it was already."""
-        return bool(self._settle(keys=[self.key(task_id)], args=[task_id, run, _KEEP]))
+    def settle(self, task_id: str, run: int, keep: int = _KEEP) -> bool:
+        """Run number `run` is settled; False if it was already. keep: seconds that this is known."""
+        return bool(self._settle(keys=[self.key(task_id)], args=[task_id, run, keep]))
 
     @staticmethod
     def settle_args(task_id: str, run: int) -> list[object]:

@@ -12,7 +12,9 @@ Reason = Literal[
     "poison",  # it ended its process, or may have, three times
     "unknown_handler",  # no worker knew its handler within UNKNOWN_GRACE
     "unknown_event",  # no worker knew its event type or version within UNKNOWN_GRACE
-    "undecodable",  # the message is no delivery
+    "undecodable",  # the message is no delivery, or no event of another service
+    "invalid",  # another service's event does not fit its class, or an upcaster failed
+    "oversize",  # another service's message has more than MAX_EVENT_BYTES
     "too_many_hops",  # more than MAX_HOPS events followed from one another
     "revoked",  # `celery control revoke`
     "terminated",  # `celery control terminate`

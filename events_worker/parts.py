@@ -21,6 +21,7 @@ from events_worker.limits.parking import Parking
 from events_worker.running import Runner
 from events_worker.schedule import Schedule
 from events_worker.settlement import Settlement
+from events_worker.subscriptions.watermarks import Watermarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def _make(system: EventSystem) -> Parts:
     ledger = Ledger(coordination)
     schedule = Schedule(coordination, ledger)
     dead_letters = DeadLetters(coordination, ledger, schedule, system.settings.dead_retention, let_go)
-    settlement = Settlement(ledger, schedule, dead_letters, system.emitter.publish)
+    watermarks = Watermarks(coordination, system.event_map)
+    settlement = Settlement(ledger, schedule, dead_letters, system.emitter.publish, watermarks)
     turns = Turns(lambda: coordination, system.emitter.hand_over, system.settings.emit_timeout)
     gatekeeper = Gatekeeper(coordination, turns, system.event_map, settlement.insist)
     execution = Execution(
@@ -87,6 +89,7 @@ def _make(system: EventSystem) -> Parts:
         unknown_grace=system.settings.unknown_grace,
         counted=counts_deliveries(system.celery),
         gatekeeper=gatekeeper,
+        watermarks=watermarks,
     )
     return Parts(
         coordination, ledger, schedule, dead_letters, settlement, gatekeeper, Parking(gatekeeper), turns, execution

@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from events_core.admission.turns import GRANT_HEADER
 from events_core.envelope import Envelope
 from events_core.events import Event
 from events_core.handler_options import GRANTED
 from events_core.handlers import HandlerSpec
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried
 from events_core.publishing.stored import StoredMessage, kept_headers
 from events_worker.limits.leases import Lease
+
+#: On deliveries whose message may be made twice: names the message. Whether another one has done it is asked first.
+ONCE_HEADER = "events-once"
+
+
+class Newest(NamedTuple):
+    """The version of an entity that is the newest one once a run is done."""
+
+    handler: str
+    entity: str
+    version: int
 
 
 @dataclass(slots=True)
@@ -27,7 +38,7 @@ class Run:
     runs of the delivery that would have ended the process, had the worker not caught what they raised.
     member, gates, token, lease, lease_ms: what admission gave it; see `limits`. granted: it was parked. recorded: Redis
     knows that it is under way. instead: the handler's fallback runs at once. failed: the handler itself has failed, as
-    a breaker counts it, whatever became of the delivery.
+    a breaker counts it, whatever became of the delivery. newest: what is newest of its entity once done.
     suspect: a start of it did not come to an end: it runs alone. isolated: this is that process of its own.
     """
 
@@ -48,7 +59,7 @@ class Run:
     spec: HandlerSpec | None = None
     envelope: Envelope | None = None
     event: Event | None = None
-    follow_ups: list[Message] = field(default_factory=list)
+    follow_ups: list[Carried] = field(default_factory=list)
     member: str = ""
     gates: list[str] = field(default_factory=list)
     token: int = 0
@@ -58,6 +69,7 @@ class Run:
     recorded: bool = False
     instead: bool = False
     failed: bool = False
+    newest: Newest | None = None
 
     @classmethod
     def of(
@@ -89,9 +101,22 @@ class Run:
     @property
     def ordinary(self) -> bool:
         """A first run of a message that was delivered once: nothing is asked and nothing is stored about it."""
+        return self.first and not self.once
+
+    @property
+    def first(self) -> bool:
+        """A first run of a message that was delivered once, as far as its broker tells."""
         headers = self.headers
         first = self.number == 1 and not self.redelivered
         return first and not headers.get("events-generation") and "events-copy" not in headers
+
+    @property
+    def once(self) -> str:
+        """Names this message, of which there may be several for one delivery; empty where there is only one.
+
+        Whoever turns another service's event into deliveries may do so twice.
+        """
+        return str(self.headers.get(ONCE_HEADER) or "")
 
     @property
     def generation(self) -> int:

@@ -90,9 +90,12 @@ class Schedule:
         """Settle the run and keep its next one for `seconds`; False if the run was settled already."""
         return bool(self._store(self._settle_and_add, task_id, task_id, run, seconds, message))
 
-    def copy(self, task_id: str, run: int, seconds: float, message: StoredMessage) -> None:
-        """Keep a copy of a message for `seconds`, beside whatever the copy that runs leaves here."""
-        self._store(self._add, task_id, f"{task_id}#copy", run, seconds, message)
+    def copy(self, task_id: str, run: int, seconds: float, message: StoredMessage, name: str = "") -> None:
+        """Keep a copy of a message for `seconds`, beside whatever the copy that runs leaves here.
+
+        name: tells copies of different messages apart, of which the one that owns the delivery must not be lost.
+        """
+        self._store(self._add, task_id, f"{task_id}#copy{name}", run, seconds, message)
 
     def _store(
         self, script: object, task_id: str, member: str, run: int, seconds: float, message: StoredMessage

@@ -13,13 +13,15 @@ from typing import Protocol, TypeVar
 import redis
 
 from events_core import EmitError
-from events_core.publishing.messages import Message
+from events_core.errors import Unroutable
+from events_core.publishing.messages import Carried, Message
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.holding import held_since
-from events_worker.ledger import Ledger
+from events_worker.ledger import KEEP_DONE, Ledger
 from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome
 from events_worker.run import Run
 from events_worker.schedule import Schedule
+from events_worker.subscriptions.watermarks import Watermarks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,20 +33,31 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 class Publish(Protocol):
     """Hands messages to the broker, confirmed."""
 
-    def __call__(self, messages: Sequence[Message], timeout: float | None = None) -> None: ...
+    def __call__(self, messages: Sequence[Carried], timeout: float | None = None) -> None: ...
 
 
 class Settlement:
     """Settles the runs of one system."""
 
-    def __init__(self, ledger: Ledger, schedule: Schedule, dead_letters: DeadLetters, publish: Publish) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        schedule: Schedule,
+        dead_letters: DeadLetters,
+        publish: Publish,
+        watermarks: Watermarks | None = None,
+    ) -> None:
+        self._watermarks = watermarks
         self._ledger = ledger
         self._schedule = schedule
         self._dead_letters = dead_letters
         self._publish = publish
 
     def settle(self, run: Run, outcome: Outcome) -> Outcome:
-        """Make the outcome last. Returns it, or what it has become."""
+        """Make the outcome last. Returns it, or what it has become.
+
+        Raises Unroutable for follow-ups that nobody hears, where they must be heard: nothing is settled then.
+        """
         if isinstance(outcome, Done):
             self._done(run)
         elif isinstance(outcome, Delayed):
@@ -57,19 +70,29 @@ class Settlement:
         elif isinstance(outcome, Busy):
             # Not sent as a first run's message, of which the ledger would not be asked. To the broker it is a new one.
             message = run.message({"events-copy": True, "events-in-vain": run.in_vain})
-            self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message))
+            self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message, run.once))
         elif isinstance(outcome, Dead):
             self.bury(run, outcome)
         self._log(run, outcome)  # Parked and Settled: nothing is left to do
         return outcome
 
     def _done(self, run: Run) -> None:
-        if run.follow_ups:
-            self._publish_all(run.follow_ups)
-        if not run.ordinary:
+        # Those for other services first: should they be refused, none was emitted.
+        for own in (False, True):
+            some = [message for message in run.follow_ups if isinstance(message, Message) is own]
+            if some:
+                self._publish_all(some)
+        if run.newest is not None and self._watermarks is not None:
+            # After the follow-ups: a run that is repeated without them would be outdated. Before the run is settled:
+            # one that is repeated after that would not raise it.
+            newest, watermarks = run.newest, self._watermarks
+            self.insist(lambda: watermarks.raise_to(newest))
+        if run.first and run.once:
+            self.insist(lambda: self._ledger.settle(run.task_id, run.number, KEEP_DONE))
+        elif not run.ordinary:
             self.insist(lambda: self._ledger.settle(run.task_id, run.number))
 
-    def _publish_all(self, messages: Sequence[Message]) -> None:
+    def _publish_all(self, messages: Sequence[Carried]) -> None:
         """Publish until every message is confirmed; those that are confirmed are not sent again."""
         left = messages
 
@@ -90,11 +113,13 @@ class Settlement:
         self.insist(lambda: self._dead_letters.settle(letter, run.number, force=force))
 
     def insist(self, action: Callable[[], T]) -> T:
-        """The result of `action`, tried until its server answers."""
+        """The result of `action`, tried until its server answers. Raises Unroutable, which it does answer."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 return action()
+            except Unroutable:
+                raise
             except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, EmitError) as error:
                 logger.warning("cannot settle, again in %.1f s: %s", pause, error)
             threading.Event().wait(pause)

@@ -7,7 +7,7 @@ import signal
 
 import hypothesis
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.summary"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.summary", "tests.support.broker_table"]
 
 # No deadline: a slow moment of a busy machine is no bug. In CI the same examples every time.
 hypothesis.settings.register_profile("here", deadline=None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from events_core.errors import EmitError
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried, Message
 
 #: At most so many messages share one deadline and one wait for confirmation.
 CHUNK = 1000
@@ -29,6 +29,16 @@ class Publisher(Protocol):
         ...
 
 
+M = TypeVar("M", bound=Carried)
+M_contra = TypeVar("M_contra", bound=Carried, contravariant=True)
+
+
+class Publishes(Protocol[M_contra]):
+    """What publishes a chunk: a `Publisher` its Celery messages, a message broker its integration events."""
+
+    def publish(self, messages: Sequence[M_contra], timeout: float) -> None: ...
+
+
 class Deadline:
     """A moment until which everything must be done."""
 
@@ -46,7 +56,7 @@ class Deadline:
         return left
 
 
-def publish_in_chunks(publisher: Publisher, messages: Sequence[Message], timeout: float) -> None:
+def publish_in_chunks(publisher: Publishes[M], messages: Sequence[M], timeout: float) -> None:
     """Publish any number of messages, a chunk and a deadline at a time; EmitError speaks of all of them."""
     if len(messages) <= CHUNK:
         publisher.publish(messages, timeout)
@@ -55,7 +65,7 @@ def publish_in_chunks(publisher: Publisher, messages: Sequence[Message], timeout
         try:
             publisher.publish(messages[start : start + CHUNK], timeout)
         except EmitError as error:
-            raise EmitError(
+            raise type(error)(
                 error.reason,
                 confirmed=[m.delivery for m in messages[:start]] + error.confirmed,
                 uncertain=error.uncertain,
@@ -63,6 +73,6 @@ def publish_in_chunks(publisher: Publisher, messages: Sequence[Message], timeout
             ) from error
 
 
-def unsent(reason: str, messages: Sequence[Message]) -> EmitError:
+def unsent(reason: str, messages: Sequence[Carried]) -> EmitError:
     """An EmitError for messages of which nothing was sent."""
     return EmitError(reason, unsent=[message.delivery for message in messages])

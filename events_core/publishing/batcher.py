@@ -1,4 +1,4 @@
-"""aemit without blocking the loop: one thread per process publishes whatever has come together."""
+"""aemit without blocking the loop: one thread publishes whatever has come together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from events_core.errors import EmitError
 from events_core.forking import call_in_child
 from events_core.publishing.base import CHUNK, Deadline, unsent
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried
 
 
 @dataclass(slots=True)
 class _Waiting:
-    messages: Sequence[Message]
+    messages: Sequence[Carried]
     deadline: Deadline
     future: asyncio.Future[None]
 
@@ -25,7 +25,7 @@ class _Waiting:
 class Batcher:
     """Publishes for coroutines; what is asked for concurrently shares one batch and one confirmation."""
 
-    def __init__(self, publish: Callable[[Sequence[Message], float], None]) -> None:
+    def __init__(self, publish: Callable[[Sequence[Carried], float], None]) -> None:
         self._publish_now = publish
         self._reset()
         call_in_child(self._reset)
@@ -34,21 +34,34 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closing = False
 
-    async def publish(self, messages: Sequence[Message], timeout: float) -> None:
+    async def publish(self, messages: Sequence[Carried], timeout: float) -> None:
         """Publish any number of messages, confirmed. Cancelling it does not withdraw them.
 
         timeout: seconds for each chunk. Raises EmitError.
         """
+        await self.ask(messages, timeout)
+
+    def ask(self, messages: Sequence[Carried], timeout: float) -> asyncio.Future[None]:
+        """As `publish`: they are asked for when this returns, and confirmed when its future is done."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._changed:
             self._waiting.append(_Waiting(messages, Deadline(timeout), future))
+            self._closing = False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="events-emit", daemon=True)
                 self._thread.start()
                 atexit.register(self._drain, timeout)
             self._changed.notify_all()
-        await future
+        return future
+
+    def close(self, timeout: float) -> None:
+        """End the thread once everything is out; wait for that, at most `timeout` seconds. It can be used again."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._thread is None or not self._closing, timeout)
 
     def _drain(self, timeout: float) -> None:
         """At exit: what was cancelled, but not withdrawn, still goes out."""
@@ -58,7 +71,12 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    self._thread = None
+                    atexit.unregister(self._drain)
+                    self._changed.notify_all()
+                    return
                 batch = self._next_batch()
             self._publish(batch)
             with self._changed:
@@ -97,14 +115,18 @@ class Batcher:
             self._publish_now(messages, eldest.remaining() if len(messages) <= CHUNK else eldest.seconds)
         except BaseException as caught:
             error = caught
+        if len(live) > 1 and isinstance(error, EmitError) and not error.confirmed and not error.uncertain:
+            for waiting in live:  # nothing was sent: perhaps for the sake of one, and each is told of its own fault
+                self._publish([waiting])
+            return
         for waiting in live:
             _settle(waiting, _own_share(error, waiting.messages) if isinstance(error, EmitError) else error)
 
 
-def _own_share(error: EmitError, messages: Sequence[Message]) -> EmitError | None:
+def _own_share(error: EmitError, messages: Sequence[Carried]) -> EmitError | None:
     """What of a batch's error concerns these messages; None if all of them are confirmed."""
     own = {message.delivery for message in messages}
-    share = EmitError(
+    share = type(error)(
         error.reason,
         confirmed=[delivery for delivery in error.confirmed if delivery in own],
         uncertain=[delivery for delivery in error.uncertain if delivery in own],

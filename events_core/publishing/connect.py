@@ -13,7 +13,7 @@ from events_core.publishing.amqp import AMQPPublisher
 from events_core.publishing.base import Publisher
 from events_core.publishing.queues import queue_declaration
 from events_core.publishing.redis import RedisPublisher
-from events_core.settings import require_one_address, without_password
+from events_core.settings import require_one_address, require_readable, without_password
 from events_core.transport import schemes
 from events_core.transport.streams import Transport as StreamsTransport
 
@@ -55,6 +55,7 @@ def redis_address(connection: kombu.Connection) -> tuple[str, dict[str, Any]]:
 def redis_url(url: str) -> str:
     """kombu's form of a Redis URL in redis-py's. Raises ConfigurationError for forms that cannot be used."""
     require_one_address(url, "the address of the Redis")
+    require_readable(url, "the address of the Redis")
     parts = urlsplit(url := schemes.plain(url))
     if parts.scheme in ("redis", "rediss", "unix"):
         return url

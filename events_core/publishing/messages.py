@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from kombu.utils import json
 
@@ -31,6 +31,15 @@ class Delivery(NamedTuple):
     handler: str
     task_id: str
     queue: str
+
+
+class Carried(Protocol):
+    """What emit hands on: a Celery message, or an integration event for a message broker."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """How EmitError names it."""
+        ...
 
 
 @dataclass(slots=True)
@@ -87,6 +96,8 @@ class MessageBuilder:
             }
             if scope is not None:
                 headers["events-chain"] = f"{scope.chain} > {event.event_type}"[-_LONGEST_CHAIN:]
+                if scope.traceparent is not None:
+                    headers["traceparent"] = scope.traceparent
             own_body = body if spec.kind != "task" else _task_body(spec, event)
             messages.append(Message(Delivery(spec.name, task_id, queue), headers, own_body))
         return messages

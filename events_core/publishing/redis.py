@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import redis
-import uuid_utils
-from pydantic_core import to_json
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
-from events_core.errors import EmitError
-from events_core.publishing.base import Deadline, unsent
 from events_core.publishing.messages import Message
-from events_core.publishing.pool import ConnectionPool
-from events_core.transport import keys, scripts
+from events_core.publishing.redis_pipeline import RedisPipeline, connections
+from events_core.transport import keys, payload, scripts
+
+_JSON = ("application/json", "utf-8")
 
 
 class RedisPublisher:
@@ -29,49 +22,22 @@ class RedisPublisher:
     def __init__(
         self, url: str, options: Mapping[str, Any] | None = None, key_prefix: str = "", *, streams: bool = False
     ) -> None:
-        # Retries of redis-py's own would send again what may have arrived, long after the deadline. And from redis-py 8
-        # on a pool makes 100 connections in its life, failed ones included: a Redis that is away would stay away.
-        factory = redis.ConnectionPool.from_url(
-            url, retry=Retry(NoBackoff(), 0), protocol=2, max_connections=2**31, **(options or {})
-        )
         self._prefix = key_prefix
         self._command = self._add if streams else self._push
-        self._pool: ConnectionPool[_Connection] = ConnectionPool(
-            lambda deadline: _Connection(factory, deadline),
-            again=(redis.ConnectionError, redis.TimeoutError, TimeoutError),
-            final=(redis.AuthenticationError,),
-        )
+        self._pipeline = RedisPipeline(connections(url, options))
 
     def publish(self, messages: Sequence[Message], timeout: float) -> None:
         """See `Publisher.publish`."""
-        deadline = Deadline(timeout)
         by_queue: dict[str, list[Message]] = {}
         for message in messages:
             by_queue.setdefault(message.delivery.queue, []).append(message)
         commands = [self._command(queue, batch) for queue, batch in by_queue.items()]
-        try:
-            connection = self._pool.take(deadline)
-        except (redis.RedisError, OSError) as error:
-            raise unsent(f"Redis cannot be reached: {error}", messages) from error
-        replies: list[Any] = []
-        try:
-            connection.send(commands, deadline)
-            for _ in commands:
-                replies.append(connection.read(deadline))
-        except (redis.RedisError, OSError) as error:
-            self._pool.drop(connection)
-            raise _partial(f"Redis did not answer: {error}", by_queue, replies) from error
-        except BaseException:
-            self._pool.drop(connection)
-            raise
-        self._pool.give_back(connection)
-        if any(isinstance(reply, Exception) for reply in replies):
-            refusal = next(reply for reply in replies if isinstance(reply, Exception))
-            raise _partial(f"Redis refused: {refusal}", by_queue, replies)
+        deliveries = [[message.delivery for message in batch] for batch in by_queue.values()]
+        self._pipeline.publish(commands, deliveries, timeout)
 
     def close(self) -> None:
         """See `Publisher.close`."""
-        self._pool.close()
+        self._pipeline.close()
 
     def _push(self, queue: str, batch: Sequence[Message]) -> tuple[Any, ...]:
         return ("LPUSH", self._prefix + queue, *map(encode, batch))
@@ -83,77 +49,8 @@ class RedisPublisher:
         return ("EVAL", scripts.ADD, 1, stream, *map(encode, batch))
 
 
-class _Connection:
-    """One redis-py connection whose every wait ends with the deadline in force."""
-
-    def __init__(self, factory: redis.ConnectionPool, deadline: Deadline) -> None:
-        connection: Any = factory.make_connection()  # redis-py's interface does not declare what all of them have
-        connection.socket_timeout = connection.socket_connect_timeout = deadline.remaining()
-        connection.connect()
-        self._connection = connection
-        self.send([("PING",)], deadline)  # one that is still loading its data refuses, and is asked again
-        reply = self.read(deadline)
-        if isinstance(reply, Exception):
-            self.close()
-            raise reply
-
-    def send(self, commands: Sequence[tuple[Any, ...]], deadline: Deadline) -> None:
-        self._connection._sock.settimeout(deadline.remaining())
-        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-
-    def read(self, deadline: Deadline) -> Any:
-        """The next reply; a refusal by Redis is returned, not raised."""
-        self._connection._sock.settimeout(deadline.remaining())
-        try:
-            return self._connection.read_response()
-        except redis.ResponseError as error:
-            return error
-
-    def is_stale(self) -> bool:
-        try:
-            return bool(self._connection.can_read(0))  # nothing is due: what can be read is the end
-        except (redis.RedisError, OSError):
-            return True
-
-    def close(self) -> None:
-        self._connection.disconnect()
-
-    def abandon(self) -> None:
-        # redis-py compares the process id and leaves the parent's connection alone
-        self._connection.disconnect()
-
-
 def encode(message: Message) -> bytes:
     """A message as kombu's virtual transports store it."""
     delivery = message.delivery
-    return to_json(
-        {
-            "body": base64.b64encode(message.body).decode("ascii"),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": message.headers,
-            "properties": {
-                "correlation_id": delivery.task_id,
-                "reply_to": "",
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": delivery.queue},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": str(uuid_utils.uuid7()),
-            },
-        }
-    )
-
-
-def _partial(reason: str, by_queue: Mapping[str, Sequence[Message]], replies: Sequence[Any]) -> EmitError:
-    """Each queue's batch went in one command: what was answered is known, the rest is not."""
-    error = EmitError(reason)
-    for index, batch in enumerate(by_queue.values()):
-        deliveries = [message.delivery for message in batch]
-        if index >= len(replies):
-            error.uncertain.extend(deliveries)
-        elif isinstance(replies[index], Exception):
-            error.unsent.extend(deliveries)
-        else:
-            error.confirmed.extend(deliveries)
-    return EmitError(reason, confirmed=error.confirmed, uncertain=error.uncertain, unsent=error.unsent)
+    properties = {"correlation_id": delivery.task_id, "reply_to": ""}
+    return payload.encode(message.body, _JSON, message.headers, properties, "", delivery.queue)

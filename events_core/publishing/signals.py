@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from celery import signals
 
-from events_core.publishing.messages import Message
+from events_core.publishing.messages import Carried, Message
 
 
-def before_publish(messages: Sequence[Message]) -> None:
-    """Send before_task_publish for each message; receivers may add headers."""
+def before_publish(messages: Sequence[Carried]) -> None:
+    """Send before_task_publish for each Celery message; receivers may add headers."""
     if not signals.before_task_publish.receivers:
         return
     for message in messages:
+        if not isinstance(message, Message):
+            continue
         signals.before_task_publish.send(
             sender=message.headers["task"],
             body=_decoded(message),
@@ -27,11 +29,13 @@ def before_publish(messages: Sequence[Message]) -> None:
         )
 
 
-def after_publish(messages: Sequence[Message]) -> None:
-    """Send after_task_publish for each message."""
+def after_publish(messages: Sequence[Carried]) -> None:
+    """Send after_task_publish for each Celery message."""
     if not signals.after_task_publish.receivers:
         return
     for message in messages:
+        if not isinstance(message, Message):
+            continue
         signals.after_task_publish.send(
             sender=message.headers["task"],
             body=_decoded(message),

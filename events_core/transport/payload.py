@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uuid_utils
 from kombu.utils.json import loads
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 DecodeBody = Callable[[Any, Any], Any]
 
@@ -25,6 +25,34 @@ def decode(raw: bytes, queue: str, decode_body: DecodeBody) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return undecodable(raw, queue)
     return dict(message)
+
+
+def encode(
+    body: bytes,
+    content: tuple[str, str],
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    exchange: str,
+    routing_key: str,
+) -> bytes:
+    """The JSON of one message. content: its type and encoding. properties: further ones, such as its id."""
+    content_type, content_encoding = content
+    return to_json(
+        {
+            "body": base64.b64encode(body).decode("ascii"),
+            "content-encoding": content_encoding,
+            "content-type": content_type,
+            "headers": headers,
+            "properties": {
+                **properties,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": exchange, "routing_key": routing_key},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid_utils.uuid7()),
+            },
+        }
+    )
 
 
 def _load(raw: bytes) -> Any:

@@ -44,7 +44,7 @@ class QoS(virtual.QoS):
         """Acknowledge: soon, together with others; at once where the task acknowledges before it runs."""
         message = self._delivered.get(delivery_tag)
         first = self.member.acknowledgements.add(delivery_tag)
-        self._settle(delivery_tag)
+        self.settle(delivery_tag)
         if message is not None and self._acknowledges_early(message.headers.get("task")):
             self.member.acknowledgements.flush()
         elif first:
@@ -54,11 +54,12 @@ class QoS(virtual.QoS):
         """Delete the message, or give it back to its queue."""
         if requeue:
             self.member.give_back([delivery_tag], in_vain=True)
-            self._settle(delivery_tag)
+            self.settle(delivery_tag)
         else:
             self.ack(delivery_tag)
 
-    def _settle(self, delivery_tag: str) -> None:
+    def settle(self, delivery_tag: str) -> None:
+        """It is settled, by whatever way."""
         self._quick_ack(delivery_tag)
         if self._closed:
             self.member.settled(delivery_tag)

@@ -11,6 +11,7 @@ from events_worker.checks.finding import Finding
 from events_worker.checks.parked import check_parked
 from events_worker.checks.secrets import check_secrets
 from events_worker.checks.servers import check_servers
+from events_worker.checks.subscribers import check_subscribers, check_upcasters
 
 __all__ = ["Finding", "findings", "log_findings", "server_findings", "static_findings"]
 
@@ -24,7 +25,13 @@ def findings(system: EventSystem) -> list[Finding]:
 
 def static_findings(system: EventSystem) -> list[Finding]:
     """What can be told without touching a network. The system's handlers are loaded."""
-    return [*check_application(system), *check_celery(system), *check_secrets(system)]
+    return [
+        *check_application(system),
+        *check_subscribers(system),
+        *check_upcasters(system),
+        *check_celery(system),
+        *check_secrets(system),
+    ]
 
 
 def server_findings(system: EventSystem) -> list[Finding]:

@@ -45,7 +45,7 @@ def _event_types() -> list[dict[str, Any]]:
         {
             "event_type": event.event_type,
             "version": event.version,
-            "kind": event.kind,
+            "kind": event.event_kind,
             "class": f"{event.__module__}.{event.__qualname__}",
         }
         for event in event_types()
@@ -53,16 +53,18 @@ def _event_types() -> list[dict[str, Any]]:
 
 
 def _handlers(system: EventSystem) -> list[dict[str, Any]]:
+    bound = [(key if isinstance(key, str) else key.event_type, spec) for key, spec in system.event_map.bindings]
+    bound += [(event.event_type, found.spec) for found in system.event_map.subscribers for event in found.events]
     return [
         {
             "name": spec.name,
-            "event": key if isinstance(key, str) else key.event_type,
+            "event": event,
             "queue": spec.queue or ("" if spec.kind == "task" else system.settings.default_queue),
             "mode": "task" if spec.kind == "task" else "async" if spec.is_async else "sync",
             "timeout": spec.timeout,
             "retry": _retry(spec.retry),
         }
-        for key, spec in system.event_map.bindings
+        for event, spec in bound
     ]
 
 

@@ -8,6 +8,7 @@ import click
 import redis
 
 from events_core.errors import EventsError
+from events_worker.cli.asyncapi import asyncapi
 from events_worker.cli.check import check
 from events_worker.cli.dead import dead
 from events_worker.cli.failing import say_error
@@ -16,7 +17,10 @@ from events_worker.cli.groups import groups
 from events_worker.cli.limits import limits
 from events_worker.cli.map import event_map
 from events_worker.cli.pause import pause, resume
+from events_worker.cli.schema import schema
 from events_worker.cli.status import status
+from events_worker.cli.subscriptions import subscriptions
+from events_worker.cli.tail import tail
 from events_worker.cli.worker import worker
 
 
@@ -39,5 +43,8 @@ def main() -> None:
     """celery-events: run workers and look after what they do."""
 
 
-for command in (worker, status, check, event_map, dead, limits, groups, pause, resume, flower):
+_COMMANDS = (worker, status, check, event_map, dead, limits, groups, pause, resume, flower)
+_BETWEEN_SERVICES = (subscriptions, schema, asyncapi, tail)
+
+for command in (*_COMMANDS, *_BETWEEN_SERVICES):
     main.add_command(command)

@@ -8,8 +8,9 @@ from typing import Any
 import click
 from rich.tree import Tree
 
-from events_core import Event, EventSystem
+from events_core import Event, EventSystem, IntegrationEvent
 from events_core.catalog import event_types
+from events_core.handlers import HandlerSpec
 from events_worker.cli.follow_ups import circles, follow_ups
 from events_worker.cli.options import json_option, system_option
 from events_worker.cli.output import cell, console, print_json
@@ -38,13 +39,19 @@ def _shown(system: EventSystem, event: type[Event], way: list[type[Event]] | Non
         "module": event.__module__,
         "event_type": event.event_type,
         "version": event.version,
-        "kind": event.kind,
+        "kind": event.event_kind,
         "handlers": [
             {"name": spec.name, "follow_ups": [_named(after) for after in follow_ups(spec)]}
-            for spec in system.event_map.route(event)
+            for spec in _handlers(system, event)
         ],
         "circular": None if way is None else [e.event_type for e in way],
     }
+
+
+def _handlers(system: EventSystem, event: type[Event]) -> list[HandlerSpec]:
+    """Its handlers; of an integration event the subscribers, whatever version they name."""
+    subscribed = [found.spec for found in system.event_map.subscribers if found.wants(event.event_type, "")]
+    return [*system.event_map.route(event), *(subscribed if issubclass(event, IntegrationEvent) else ())]
 
 
 def _named(event: type[Event]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class DeadLetter:
 
     `id` is the delivery's id, or one of its own where the message is no delivery; `first_at` and `dead_at` are seconds
     since the epoch; `fingerprint` is equal for failures of the same type at the same place.
+    `received` is what came with a message of another service that is no event: its properties and headers.
     """
 
     id: str
@@ -45,6 +46,7 @@ class DeadLetter:
     queue: str
     message: dict[str, Any] | None
     raw: str | None = None
+    received: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -56,8 +58,9 @@ class DeadLetter:
         starts: int,
         first_at: float,
         raw: str | None = None,
+        received: dict[str, Any] | None = None,
     ) -> DeadLetter:
-        """The dead letter of a message. raw: the undecodable body in base64."""
+        """The dead letter of a message. raw: the undecodable body in base64. received: what came with it."""
         envelope = None if raw is not None else message.envelope()
         generation = message.headers.get("events-generation")
         return cls(
@@ -78,11 +81,15 @@ class DeadLetter:
             queue=message.queue,
             message=None if raw is not None else asdict(message),
             raw=raw,
+            received=received,
         )
 
     def to_json(self) -> str:
         """The stored form."""
-        return json.dumps(asdict(self), default=repr)
+        values = asdict(self)
+        if self.received is None:
+            del values["received"]  # which older code, that may read it, does not know
+        return json.dumps(values, default=repr)
 
     @classmethod
     def from_json(cls, text: str) -> DeadLetter:

@@ -12,6 +12,7 @@ from typing import Any
 
 from events_core.coordination import Coordination
 from events_worker.dead_letters.letter import DeadLetter
+from events_worker.dead_letters.raw import RawLetters
 from events_worker.ledger import Ledger, settle_script
 from events_worker.schedule import Schedule
 
@@ -39,14 +40,20 @@ redis.call('HSET', KEYS[2], ARGV[1], now + ARGV[2])
 return 1
 """
 
-# Tells the event and the handler of each.
+# Unless it is gone meanwhile.
+_REPLACE = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return 1
+"""
+
+# Tells the event, the handler and the id of each.
 _PRUNE = """
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] - ARGV[1], 'LIMIT', 0, 200)
 local told = {}
 if #old > 0 then
   for index, text in ipairs(redis.call('HMGET', KEYS[2], unpack(old))) do
     local letter = text and cjson.decode(text) or {}
-    told[index] = {letter.event_id or '', letter.handler or ''}
+    told[index] = {letter.event_id or '', letter.handler or '', old[index]}
   end
   redis.call('ZREM', KEYS[1], unpack(old))
   redis.call('HDEL', KEYS[2], unpack(old))
@@ -77,12 +84,14 @@ class DeadLetters:
         self._retention = retention
         self._by_time, self._letters = coordination.key("dead"), coordination.key("dead:letters")
         self._redriving = coordination.key("dead:redriving")
+        self._raw = RawLetters(coordination)
         self._schedule_keys = schedule.keys
         self._keep = coordination.script(_KEEP)
         self._settle_and_keep = coordination.script(_SETTLE_AND_KEEP)
         self._force_and_keep = coordination.script(_FORCE_AND_KEEP)
         self._lease = coordination.script(_LEASE)
         self._prune = coordination.script(_PRUNE)
+        self._replace = coordination.script(_REPLACE)
 
     def settle(self, letter: DeadLetter, run: int, *, force: bool = False) -> bool:
         """Settle the run as dead and keep the letter; False if the run was settled already.
@@ -92,8 +101,17 @@ class DeadLetters:
         return bool(self._store(self._force_and_keep if force else self._settle_and_keep, letter, run))
 
     def keep(self, letter: DeadLetter) -> None:
-        """Keep the letter of what is no delivery."""
+        """Keep the letter of what is no delivery; of the oldest of very many such the bytes, or the letter, go."""
         self._store(self._keep, letter, 0)
+        if letter.raw is None:
+            return
+        shortened, forgotten = self._raw.add(letter.id, len(letter.raw))
+        for letter_id in shortened:
+            old = self.get(letter_id)
+            if old is not None:
+                self._replace(keys=[self._letters], args=[letter_id, replace(old, raw="").to_json()])
+        for letter_id in forgotten:
+            self._forget(letter_id)
 
     def _store(self, script: Callable[..., Any], letter: DeadLetter, run: int) -> Any:
         keys = [self._ledger.key(letter.id), self._by_time, self._letters, *self._schedule_keys]
@@ -139,11 +157,16 @@ class DeadLetters:
 
     def remove(self, letter: DeadLetter) -> bool:
         """Forget the letter, which was redriven; False if it was gone already."""
+        return self._forget(letter.id)
+
+    def _forget(self, letter_id: str) -> bool:
         with self._client.pipeline() as pipe:
-            pipe.zrem(self._by_time, letter.id)
-            pipe.hdel(self._letters, letter.id)
-            pipe.hdel(self._redriving, letter.id)
-            return bool(pipe.execute()[0])
+            pipe.zrem(self._by_time, letter_id)
+            pipe.hdel(self._letters, letter_id)
+            pipe.hdel(self._redriving, letter_id)
+            gone = bool(pipe.execute()[0])
+        self._raw.remove([letter_id])
+        return gone
 
     def lease(self, letter: DeadLetter, seconds: float) -> bool:
         """Take the letter for redriving; False if it is gone, or someone else has it."""
@@ -160,7 +183,9 @@ class DeadLetters:
     def prune(self) -> int:
         """Forget some of those older than DEAD_RETENTION; how many."""
         told = self._prune(keys=[self._by_time, self._letters, self._redriving], args=[self._retention])
-        self._gone([(str(event_id), str(handler)) for event_id, handler in told if event_id and handler])
+        if told:
+            self._raw.remove([str(letter_id) for _, _, letter_id in told])
+        self._gone([(str(event_id), str(handler)) for event_id, handler, _ in told if event_id and handler])
         return len(told)
 
 

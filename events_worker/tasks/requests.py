@@ -10,7 +10,7 @@ from celery.worker.request import Request
 from events_worker.burial import undertaker
 from events_worker.outcome import Dead
 from events_worker.parts import parts_of
-from events_worker.run import Run
+from events_worker.run import ONCE_HEADER, Run
 
 
 class DeliveryRequest(Request):
@@ -28,6 +28,11 @@ class DeliveryRequest(Request):
         # decoded already, and not sent to a child twice: the request holds its parts
         self._body = message.payload
         self._content_type = None
+
+    def is_of(self, message: Any) -> bool:
+        """Whether that message is this request's, delivered again, and not another one of the same delivery."""
+        mine, other = self._request_dict["headers"], message.headers
+        return all(mine.get(name) == other.get(name) for name in (ONCE_HEADER, "events-copy"))
 
     def adopt(self, on_ack: Any, on_reject: Any) -> bool:
         """Acknowledge this newer copy of the message instead: the connection of the older one is gone.

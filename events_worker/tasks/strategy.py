@@ -54,7 +54,8 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
             ack, reject = message.ack_log_error, message.reject_log_error
         if (message.delivery_info or {}).get("redelivered"):
             running = state.requests.get(message.headers.get("id"))
-            if running is not None and running in state.active_requests and running.adopt(ack, reject):
+            alive = running is not None and running in state.active_requests and running.is_of(message)
+            if alive and running.adopt(ack, reject):
                 logger.info("%s[%s] still runs here: acknowledged when that has settled", task.name, running.id)
                 return None
         elif parking is not None and parking.wants(task.name, message.headers):

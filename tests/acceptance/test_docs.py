@@ -25,7 +25,7 @@ from events_worker.cli.listing import ListingGroup
 from events_worker.cli.options import PassThrough
 from events_worker.dead_letters.letter import SHOWN
 from events_worker.outcome import Reason
-from events_worker.run import Run
+from events_worker.run import ONCE_HEADER, Run
 from tests.support import markdown
 from tests.support.markdown import code_words, table
 from tests.support.processes import ROOT, start_python, start_worker
@@ -34,6 +34,7 @@ from tests.support.redis_server import RedisServer
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = markdown.pages()
+FOLLOWED = ("quickstart.md", "outside.md")  # by tests of their own, file by file
 SOURCES = [path for package in ("events_core", "events_worker") for path in sorted((ROOT / package).rglob("*.py"))]
 SCRIPTS = sorted((ROOT / "events_core" / "admission").glob("*.lua"))
 
@@ -83,7 +84,7 @@ class TestLinks:
 class TestExamples:
     @pytest.mark.parametrize(
         "page",
-        [p for p in PAGES if p.name != "quickstart.md" and any(b.language == "python" for b in markdown.blocks(p))],
+        [p for p in PAGES if p.name not in FOLLOWED and any(b.language == "python" for b in markdown.blocks(p))],
         ids=ids,
     )
     def test_the_python_of_a_page_runs(self, page: Path, tmp_path: Path) -> None:
@@ -111,8 +112,8 @@ class TestExamples:
 def _check_command(words: list[str]) -> None:
     command: click.Command = main
     while isinstance(command, click.Group):
-        if isinstance(command, ListingGroup) and words[0] not in command.commands:
-            words = ["list", *words]
+        if isinstance(command, ListingGroup) and (not words or words[0] not in command.commands):
+            words = [command.default, *words]
         command = command.commands[words.pop(0)]
     if not isinstance(command, PassThrough):
         # parsed as typed, and not run
@@ -267,14 +268,15 @@ class TestMessageFormat:
         assert [code_words(row[0])[0] for row in table(self.PAGE, "field")] == list(envelope)
 
     def test_the_example_is_an_envelope(self) -> None:
-        (example,) = [block.code for block in markdown.blocks(self.PAGE) if block.language == "json"]
+        example, *_ = [block.code for block in markdown.blocks(self.PAGE) if block.language == "json"]
         assert Envelope.parse(json.loads(example)[0][0]).type == "order.placed"
 
     def test_the_headers(self) -> None:
         shown = {code_words(row[0])[0]: row[1] for row in table(self.PAGE, "header")}
         message = _message()
         again = Run.of("1", "h", "q", message.headers, {}, redelivered=False).next_message(attempt=2).message()
-        on_some = {"events-chain", GROUP_HEADER, GRANT_HEADER, "events-copy", "events-in-vain", "events-dangers"}
+        asked = {"events-copy", "events-in-vain", "events-dangers", ONCE_HEADER}
+        on_some = {"events-chain", GROUP_HEADER, GRANT_HEADER} | asked
         assert set(shown) == set(message.headers) | set(again.headers) | on_some
         assert {name for name, text in shown.items() if "Only when" not in text} - on_some == set(message.headers)
         assert all("Only on" in shown[name] for name in on_some)

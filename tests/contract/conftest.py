@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from events_core.testing.broker_contract import BrokerContract
 from tests.contract.brokers import Broker
 from tests.contract.promises import BROKERS
 from tests.contract.redis_forms import RedisForms
@@ -76,12 +77,16 @@ def forms() -> Iterator[RedisForms]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks each case by the server that its broker is, as tests/support/fixtures.py does for its fixtures.
 
-    Workers on brokers that are not ours have a target of their own: only others' versions can change those results.
+    Workers on brokers that are not ours have a target of their own: only others' versions can change those results. So
+    have the message brokers' tests that restart a server, which take most of the time.
     """
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         kind = parameters.get("broker") or parameters.get("standing")
         if kind in BROKERS:
             item.add_marker("rabbitmq" if kind == "rabbitmq" else "redis")
-        if kind in ("stock", "rabbitmq") and {"station", "standing"} & set(getattr(item, "fixturenames", ())):
+        fixtures = getattr(item, "fixturenames", ())
+        if "own_server" in fixtures and getattr(item, "cls", None) is not None and issubclass(item.cls, BrokerContract):
+            item.add_marker("contract")  # a message broker's server is ended and started again
+        if kind in ("stock", "rabbitmq") and {"station", "standing"} & set(fixtures):
             item.add_marker("contract")

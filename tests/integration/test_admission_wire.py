@@ -15,7 +15,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from events_core import EventSystem
 from events_core.admission.wire import ScriptWire
+from events_core.coordination import connect
 from tests.support import servers
 from tests.support.redis_server import GivenRedis, RedisServer
 from tests.support.waiting import wait_until
@@ -228,3 +230,12 @@ class TestConnection:
         assert port_of_child != port
         assert wire.run("k", "1") == "one 3"
         assert socket_of(wire) is kept
+
+
+def test_a_client_makes_any_number_of_connections(redis_url: str) -> None:
+    """From redis-py 8 on a pool makes a hundred in its life unless told otherwise, one for each wire among them."""
+    client = connect(EventSystem("counting", broker_url=redis_url)).client
+    for _ in range(110):
+        wire = ScriptWire(client, SOURCE.format(mark="counting", version="one"))
+        assert wire.run("key", "1").startswith("one ")
+        wire.close()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from events_core import EventSystem
+from events_worker.cli.worker import worker
 from tests.support.shop import Shop
 
 
@@ -18,11 +21,28 @@ def shop(tmp_path: Path) -> Shop:
 def test_options_of_celery_pass_through_as_they_stand(tmp_path: Path, redis_url: str) -> None:
     shop = Shop.at(tmp_path, redis_url)
     # -Pthreads holds an h and -Qmail an l: neither is ours
-    worker = shop.start("worker", "-Ashop:events", "-Pthreads", "-c", "3", "-lwarning", "-Qmail", "-n", "two@shop")
-    worker.wait_for_log(r"concurrency: 3 \(thread")
-    worker.wait_for_log(r"> mail ")
-    assert "> shop.events" not in worker.log
-    assert "two@shop" in worker.log
+    process = shop.start("worker", "-Ashop:events", "-Pthreads", "-c", "3", "-lwarning", "-Qmail", "-n", "two@shop")
+    process.wait_for_log(r"concurrency: 3 \(thread")
+    process.wait_for_log(r"> mail ")
+    assert "> shop.events" not in process.log
+    assert "two@shop" in process.log
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [([], ["--hostname=named@%h"]), (["-nother@%h"], []), (["-n", "other@%h"], []), (["--hostname=other"], [])],
+)
+def test_its_node_is_named_after_the_system(
+    options: list[str], names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of two systems on one machine are told apart, by Flower and by each other."""
+    heard: list[list[str]] = []
+    monkeypatch.setattr("events_worker.cli.worker._celery", lambda app, arguments: heard.append(arguments))
+    system = EventSystem("named", broker_url="redis://127.0.0.1:1/0")
+    monkeypatch.setattr("events_worker.cli.options.find_system", lambda path: system)
+    CliRunner().invoke(worker, ["-A", "anywhere", *options])
+    [arguments] = heard
+    assert [argument for argument in arguments if argument.startswith("--hostname=named")] == names
 
 
 def test_an_option_that_celery_does_not_know_is_said_so(shop: Shop) -> None:

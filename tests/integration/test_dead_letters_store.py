@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -11,7 +13,7 @@ import redis
 
 from events_core.coordination import Coordination
 from events_core.publishing.stored import StoredMessage
-from events_worker.dead_letters import DeadLetter, DeadLetters
+from events_worker.dead_letters import DeadLetter, DeadLetters, raw
 from events_worker.ledger import Ledger
 from events_worker.outcome import Dead
 from events_worker.schedule import Schedule
@@ -82,3 +84,33 @@ def test_a_time_that_is_none_is_shown_as_none(letters: DeadLetters, first_at: fl
     letters.keep(letter(first_at))
     letters.keep(letter(1.0))
     assert [found.shown()["first_at"] for found in letters.find()] == ["1970-01-01T00:00:01.000+00:00", None]
+
+
+def test_garbage_without_end_does_not_fill_the_redis(letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the newest the bytes are kept, of more the letters; letters of deliveries are none of them."""
+    monkeypatch.setattr(raw, "_ALL", 20)
+    monkeypatch.setattr(raw, "_LETTERS", 4)
+    delivery = letter()
+    letters.keep(delivery)
+    garbage = [raw_letter(f"{number}" * 10) for number in range(6)]
+    for one in garbage:
+        letters.keep(one)
+    kept = {found.id: found.raw for found in letters.find()}
+    assert [kept.get(one.id) for one in garbage] == [None, None, "", "", "4" * 10, "5" * 10]
+    assert delivery.id in kept
+    letters.keep(garbage[5])  # it came again
+    assert len([*letters.find()]) == 5
+    assert letters._client.hget(letters._raw.keys[2], "") == "20"
+    letters.discard(garbage[5])
+    assert (letters._client.hget(letters._raw.keys[2], ""), letters._client.zcard(letters._raw.keys[0])) == ("10", 3)
+    letters._client.zadd(letters._by_time, {garbage[4].id: 1})  # too old now
+    assert letters.prune() == 1
+    assert (letters._client.hget(letters._raw.keys[2], ""), letters._client.zcard(letters._raw.keys[0])) == ("0", 2)
+    one = raw_letter("6" * 30)  # alone too much: it is kept all the same
+    letters.keep(one)
+    assert letters.get(one.id) == replace(one, dead_at=ANY)
+
+
+def raw_letter(body: str) -> DeadLetter:
+    message = StoredMessage("", "shop.events", {}, "")
+    return DeadLetter.of(str(uuid4()), message, Dead("undecodable"), starts=0, first_at=0.0, raw=body)

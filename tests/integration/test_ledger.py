@@ -69,3 +69,14 @@ def test_a_settled_run_is_not_begun_again_by_its_owner(ledger: Ledger, task_id: 
     assert ledger.settle(task_id, 1)
     assert ledger.begin_alone(task_id, 1, "a") == Ended("done")
     assert ledger.begin_alone(task_id, 2, "a") == Begun(1)
+
+
+def test_of_several_messages_the_first_has_the_delivery(ledger: Ledger, client: redis.Redis, task_id: str) -> None:
+    """Delivered again it still has it, and goes on after the death of its worker; the others wait for its end."""
+    assert ledger.own(task_id, 1, "a") == Begun(1)
+    assert isinstance(ledger.own(task_id, 1, "b"), Claimed)
+    assert ledger.own(task_id, 1, "a") == Begun(1)
+    assert client.hget(ledger.key(task_id), "starts") is None  # it counts none
+    ledger.settle(task_id, 1, 60)
+    assert ledger.own(task_id, 1, "b") == ledger.own(task_id, 1, "a") == Ended("done")
+    assert 0 < client.ttl(ledger.key(task_id)) <= 60

@@ -186,6 +186,7 @@ class TestOneServer:
         assert numbers(url, f"{system_name}.events") == [3]
         events.close()
 
+    @pytest.mark.contract
     def test_restarts_and_a_kill(self, own_rabbitmq_server: RabbitServer, system_name: str) -> None:
         """Promise 1: down is an error within the bound; restarts are not noticed; nothing confirmed is lost.
 
@@ -226,7 +227,7 @@ def test_closing_what_rabbitmq_has_closed_connects_to_nothing(events: EventSyste
     """
     events.emit(Happened())
     publisher: Any = events.publisher
-    [connection] = publisher._pool._idle
+    [connection] = publisher._batches._pool._idle
     connection._amqp.collect()  # as py-amqp does when RabbitMQ says goodbye
     connection.close()
     connection.abandon()

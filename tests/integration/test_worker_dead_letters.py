@@ -165,6 +165,7 @@ def test_expired_on_the_queue(system: Rig) -> None:
     system.wait_for_records("expired", 1, "waited")  # the expiry is not sent again
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
 def test_a_child_stuck_in_c_code_is_ended_and_the_delivery_dead_within_three_starts(
     broker: str, redis_server: Any, rabbitmq_server: Any

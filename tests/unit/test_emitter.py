@@ -202,6 +202,17 @@ class TestHeldBack:
         assert len(emitting.recorder.batches) == 2
         assert scope.held == []
 
+    def test_closing_ends_the_thread_of_aemit_and_it_can_be_used_again(self) -> None:
+        """An application that makes a system for each test would keep a thread of each."""
+        emitting = Emitting()
+        for _ in range(2):
+            asyncio.run(emitting.emitter.aemit_many([Placed()]))
+            batcher = emitting.emitter._batchers[0]
+            assert batcher._thread is not None
+            emitting.emitter.close()
+            assert batcher._thread is None
+        assert len(emitting.recorder.batches) == 2
+
     def test_refusals_do_not_wait(self) -> None:
         """An event that cannot be sent is the handler's error, not a surprise after it."""
         with handling(self.scope(), DerivedIds("delivery", Placed().event_id, Placed().occurred_at)):

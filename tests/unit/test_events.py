@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from events_core import DomainEvent, ECSTEvent, Event, EventsError, IntegrationEvent, NotificationEvent
 from events_core.catalog import find
+from events_core.envelope import Envelope
 from events_core.errors import DuplicateEventType, EventDefinitionError
 
 
@@ -131,18 +132,34 @@ class TestTypeAndVersion:
         class State(ECSTEvent, event_type="events.state"):
             pass
 
-        assert (Placed.kind, Notified.kind, State.kind) == ("domain_event", "notification_event", "ecst_event")
+        assert (Placed.event_kind, Notified.event_kind, State.event_kind) == (
+            "domain_event",
+            "notification_event",
+            "ecst_event",
+        )
         assert (Notified.topic, State.topic) == ("orders", None)
         assert issubclass(Notified, IntegrationEvent)
         assert not issubclass(Placed, IntegrationEvent)
 
 
 class TestDefinition:
-    @pytest.mark.parametrize("name", ["event_id", "event_type", "event_timestamp", "version", "occurred_at"])
+    @pytest.mark.parametrize(
+        "name", ["event_id", "event_kind", "event_type", "event_timestamp", "version", "occurred_at"]
+    )
     def test_a_field_with_a_name_of_the_wire_is_refused(self, name: str) -> None:
         """DESIGN §5: the message names class, field and what to do. Annotations are strings in this module."""
         with pytest.raises(EventDefinitionError, match=rf"Bad: the field name '{name}'.*choose another name"):
             type("Bad", (DomainEvent,), {"__module__": __name__, "__annotations__": {name: "str"}})
+
+    def test_an_event_may_have_a_field_named_kind(self) -> None:
+        """What its class is on the wire stays what it is, and the field has no default."""
+
+        class Paid(NotificationEvent, event_type="events.paid"):
+            kind: str
+
+        assert Envelope.of(Paid(kind="card")).kind == "notification_event"
+        with pytest.raises(ValidationError):
+            Paid()  # type: ignore[call-arg]
 
     @pytest.mark.parametrize("postponed", [True, False])
     def test_so_it_is_with_postponed_annotations_and_without(self, postponed: bool, tmp_path: Path) -> None:

@@ -263,6 +263,7 @@ class TestRedis:
 
 
 class TestRabbit:
+    @pytest.mark.contract
     def test_a_killed_and_a_restarted_server_keep_durable_messages(self, own_rabbitmq_server: RabbitServer) -> None:
         """Restarted first: killed in its very first life, RabbitMQ may forget the queue (TestOneServer, publishing)."""
         url = own_rabbitmq_server.add_vhost("shop")

@@ -74,6 +74,12 @@ WRONG = """
 """
 
 
+@pytest.fixture(autouse=True)
+def environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mypy leaves this behind, and other tests' commands are not forked where the environment has changed."""
+    monkeypatch.setenv("MYPY_CONFIG_FILE_DIR", "")
+
+
 def check(source: str, tmp_path: Path, *options: str) -> list[str]:
     file = tmp_path / "sample.py"
     file.write_text("from __future__ import annotations\n" + textwrap.dedent(source))

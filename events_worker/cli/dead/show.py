@@ -19,7 +19,9 @@ from events_worker.dead_letters import DeadLetter, DeadLetters
 @click.command()
 @system_option
 @click.argument("letter_id", metavar="ID")
-@click.option("--payload", is_flag=True, help="Show the event's data too, or the undecodable bytes in base64.")
+@click.option(
+    "--payload", is_flag=True, help="Show the event's data too, or undecodable bytes in base64, with their headers."
+)
 @json_option
 def show(system: EventSystem, letter_id: str, payload: bool, as_json: bool) -> None:
     """Show everything about one dead letter. ID: of the delivery, or of an event with one dead delivery."""
@@ -55,6 +57,9 @@ def _find(store: DeadLetters, letter_id: str) -> DeadLetter:
 def _values(letter: DeadLetter, *, payload: bool) -> dict[str, Any]:
     message = letter.message or {}
     values = {**letter.shown(), "headers": message.get("headers"), "traceback": letter.traceback}
+    if letter.received is not None:
+        shown = {name: value for name, value in letter.received.items() if payload or name != "headers"}
+        values["received"] = shown
     if payload:
         values["payload"] = _payload(letter)
     return values

@@ -1,0 +1,1 @@
+"""Services that know each other by their events alone; see README.md."""
