@@ -11,10 +11,9 @@ from uuid import uuid4
 import kombu
 
 from benchmarks.apps.subscribing import TOPIC, Told
-from benchmarks.crew import Crew, spread
-from benchmarks.latency import RATE, paced
+from benchmarks.latency import POOL, RATE, compare
 from benchmarks.rounds import Measure, alternate, microseconds
-from benchmarks.sides import Plain, Pool, Subscribed
+from benchmarks.sides import Subscribed
 from benchmarks.stage import Broker, Stage, stream_of
 from benchmarks.table import FASTER, Report, Row, Target
 from events_core import EventSystem
@@ -25,10 +24,8 @@ NUMBER = 1000
 ROUNDS = 7
 #: How many times faster than `Producer.publish` one by one.
 FASTER_THAN = {"RabbitMQ": 4.5, "Redis": 8.0}
-SECONDS = 3
 #: What p50 from emit to handler start may be, as a part of that of a plain task.
 P50 = 2.5
-POOL = Pool("threads", 8, 8)
 QUEUE = "bench.told"
 KEY = f"{Told.event_kind}.{Told.event_type}"
 THEIRS = kombu.Exchange("bench-theirs", "topic", durable=True)
@@ -124,26 +121,9 @@ def subscribe(stage: Stage) -> Report:
         f"brokers-subscribe: milliseconds from emit to the start of the subscriber, {RATE}/s, {POOL.slots} threads"
     )
     for broker in stage.brokers():
-        report.rows += _subscribe(broker, stage)
+        report.rows += compare(broker, stage, Subscribed(broker), (P50, None))
     report.remarks = [
         "Ours: emit, exchange, subscription, delivery, handler, all on one broker; a plain task: delay(), worker.",
         "On Redis, delay() is that of Celery on kombu's own transport, and once more on redis-streams://.",
     ]
     return report
-
-
-def _subscribe(broker: Broker, stage: Stage) -> list[Row]:
-    number = stage.effort.times(RATE * SECONDS)
-    sides: list[Subscribed | Plain] = [Subscribed(broker), Plain(broker)]
-    if broker.same_transport != broker:
-        sides.append(Plain(broker.same_transport, name="streams"))
-    with Crew(POOL, *sides) as crew:
-        measures = [partial(paced, crew, side, number) for side in sides]
-        mine, theirs, *third = alternate(stage.effort.rounds(5), measures)
-
-    def row(label: str, part: float, others: list[list[float]], rival: str, target: Target | None = None) -> Row:
-        our_part, their_part = ([spread(latencies, part) for latencies in runs] for runs in (mine, others))
-        return Row(f"{broker.name}: {label}", "ms", our_part, their_part, rival, target=target)
-
-    rows = [row("p50", 0.5, theirs, "delay()", Target("≤", P50)), row("p99", 0.99, theirs, "delay()")]
-    return rows + [row(label, part, runs, "delay(), streams") for runs in third for label, part in (("p50", 0.5),)]

@@ -33,7 +33,7 @@ def on_redis(stage: Stage) -> Report:
 def _report(brokers: Sequence[Broker], stage: Stage) -> Report:
     report = Report(f"latency: milliseconds from emit to the start of the handler, {RATE}/s, {POOL.slots} threads")
     for broker in brokers:
-        report.rows += _compare(broker, stage)
+        report.rows += compare(broker, stage, Ours(broker), LIMITS[broker.name])
     report.remarks = [
         "On Redis, delay() is that of Celery on kombu's own transport, and once more on redis-streams://.",
         "The moment before emit() or delay() is called, and the first line of the handler, on one clock. On RabbitMQ",
@@ -42,9 +42,10 @@ def _report(brokers: Sequence[Broker], stage: Stage) -> Report:
     return report
 
 
-def _compare(broker: Broker, stage: Stage) -> list[Row]:
+def compare(broker: Broker, stage: Stage, ours: Timed, limits: Sequence[float | None]) -> list[Row]:
+    """p50 and p99 beside those of `delay()`. limits: what each may be, as a part of that; None: anything."""
     number = stage.effort.times(RATE * SECONDS)
-    sides: list[Ours | Plain] = [Ours(broker), Plain(broker)]
+    sides: list[Timed] = [ours, Plain(broker)]
     if broker.same_transport != broker:
         sides.append(Plain(broker.same_transport, name="streams"))
     with Crew(POOL, *sides) as crew:
@@ -56,8 +57,8 @@ def _compare(broker: Broker, stage: Stage) -> list[Row]:
         return Row(f"{broker.name}: {label}", "ms", our_part, their_part, rival, target=target)
 
     rows = []
-    for label, part, limit in zip(("p50", "p99"), (0.5, 0.99), LIMITS[broker.name], strict=True):
-        rows.append(row(label, part, theirs, "delay()", Target("≤", limit)))
+    for label, part, limit in zip(("p50", "p99"), (0.5, 0.99), limits, strict=True):
+        rows.append(row(label, part, theirs, "delay()", None if limit is None else Target("≤", limit)))
         rows += [row(label, part, runs, "delay(), streams") for runs in third]
     return rows
 

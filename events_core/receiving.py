@@ -79,7 +79,7 @@ def examine(received: Received, fmt: Format, wanted: Wanted, max_bytes: int) -> 
         return Refused("unknown_event", str(error), type(error).__name__, envelope, unversioned)
     except InvalidEnvelope as error:
         return Refused("invalid", str(error), type(error).__name__, envelope, unversioned)
-    except (KeyboardInterrupt, MemoryError):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # a validator or upcaster of the application's: SystemExit, a panic of its Rust
         name = type(error).__name__
@@ -95,7 +95,7 @@ def decoded(received: Received, fmt: Format, max_bytes: int) -> Envelope | Refus
         return format_of(received, fmt).decode(received)
     except InvalidEnvelope as error:
         return Refused("undecodable", str(error), type(error).__name__)
-    except (KeyboardInterrupt, MemoryError):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # a format of the application's; its text may quote the message
         name = type(error).__name__

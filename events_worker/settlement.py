@@ -77,11 +77,11 @@ class Settlement:
         return outcome
 
     def _done(self, run: Run) -> None:
-        # Those for other services first: should they be refused, none was emitted.
-        for own in (False, True):
-            some = [message for message in run.follow_ups if isinstance(message, Message) is own]
-            if some:
-                self._publish_all(some)
+        deliveries = [message for message in run.follow_ups if isinstance(message, Message)]
+        for_others = [message for message in run.follow_ups if not isinstance(message, Message)]
+        for messages in (for_others, deliveries):  # should those for other services be refused, none was emitted
+            if messages:
+                self._publish_all(messages)
         if run.newest is not None and self._watermarks is not None:
             # After the follow-ups: a run that is repeated without them would be outdated. Before the run is settled:
             # one that is repeated after that would not raise it.

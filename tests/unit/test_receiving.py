@@ -30,6 +30,8 @@ class Confirmed(NotificationEvent, event_type="receiving.confirmed", version=2):
             raise RuntimeError("a secret amount of 13")
         if value == 14:
             raise SystemExit("a secret amount of 14")
+        if value == 15:
+            raise MemoryError("a secret amount of 15")
         return value
 
 
@@ -129,14 +131,18 @@ class TestRefused:
         assert verdict.envelope is not None
         assert verdict.envelope.version == 7
 
-    @pytest.mark.parametrize("data", [{"amount": "secret"}, {"other": 1}, {"amount": 13}, {"amount": 14}])
+    @pytest.mark.parametrize(
+        "data", [{"amount": "secret"}, {"other": 1}, *({"amount": number} for number in (13, 14, 15))]
+    )
     def test_a_wrong_schema(self, data: dict[str, Any]) -> None:
-        """Also where a validator of the application's fails, or wants to end the process; its values are not told."""
+        """Also where a validator of the application's fails, wants to end the process, or runs out of memory: it would
+        come again for ever. Its values are not told.
+        """
         verdict = look(cloudevent(**data))
         assert isinstance(verdict, Refused)
         assert verdict.reason == "invalid"
         assert verdict.envelope is not None
-        assert not {"secret", "13", "14"} & set(verdict.error.split())
+        assert not {"secret", "13", "14", "15"} & set(verdict.error.split())
 
     def test_an_upcaster_that_wants_to_end_the_process(self) -> None:
         """It ends neither the process nor the thread."""
