@@ -39,6 +39,14 @@ def _end_processes() -> Iterator[None]:
     processes.end_since(mark)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _end_processes_of_the_module() -> Iterator[None]:
+    """Kills the workers that a module's tests share: their clocks would go on writing into other tests' Redis."""
+    mark = processes.started_so_far()
+    yield
+    processes.end_since(mark)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.RedisServer | servers.GivenRedis]:
     """The Redis of the run. To be neither killed nor restarted: see own_redis_server."""
