@@ -6,7 +6,7 @@ Format (JSON): ``{"id", "type", "version", "kind", "occurred_at", "correlation_i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Literal
 
@@ -15,8 +15,10 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from uuid_utils import UUID
 
 from events_core.catalog import path_from
+from events_core.correlation import current_correlation_id
 from events_core.errors import EventDefinitionError, InvalidEnvelope
 from events_core.events import Event
+from events_core.secret import REVEALED, secret_fields
 
 _META = {"event_id", "occurred_at"}
 _TEXT_OR_NONE = (str, type(None))
@@ -39,7 +41,7 @@ class Envelope:
     correlation_id: str
     causation_id: str | None
     hops: int
-    data: bytes
+    data: bytes = field(repr=False)
     traceparent: str | None = None
 
     @classmethod
@@ -50,23 +52,43 @@ class Envelope:
         """
         event_id = str(event.event_id)
         try:
-            data = event.__pydantic_serializer__.to_json(event, exclude=_META, by_alias=False, round_trip=True)
+            data = event.__pydantic_serializer__.to_json(
+                event, exclude=_META, by_alias=False, round_trip=True, context=REVEALED, warnings=False
+            )  # warnings would quote values
         except PydanticSerializationError as error:
+            secret = bool(secret_fields(type(event)))  # a serializer of the application's may quote a value
+            reason = "a serializer failed; it may have quoted a secret" if secret else error
             raise EventDefinitionError(
-                f"{event.event_type} {event_id} cannot be written as JSON ({error}): give the field a type that can "
+                f"{event.event_type} {event_id} cannot be written as JSON ({reason}): give the field a type that can "
                 'be; for bytes in a nested model set ser_json_bytes and val_json_bytes to "base64" there'
-            ) from error
+            ) from (None if secret else error)
         return cls(
             id=event_id,
             type=event.event_type,
             version=event.version,
             kind=event.event_kind,
             occurred_at=event.occurred_at.isoformat(),
-            correlation_id=event_id if cause is None else cause.correlation_id,
+            correlation_id=(current_correlation_id() or event_id) if cause is None else cause.correlation_id,
             causation_id=None if cause is None else cause.id,
             hops=0 if cause is None else cause.hops + 1,
             data=data,
             traceparent=traceparent,
+        )
+
+    @classmethod
+    def without_data(cls, event: Event, cause: Envelope | None = None) -> Envelope:
+        """As `of`, but for its data: enough to be the cause of other events."""
+        event_id = str(event.event_id)
+        return cls(
+            id=event_id,
+            type=event.event_type,
+            version=event.version,
+            kind=event.event_kind,
+            occurred_at=event.occurred_at.isoformat(),
+            correlation_id=(current_correlation_id() or event_id) if cause is None else cause.correlation_id,
+            causation_id=None if cause is None else cause.id,
+            hops=0 if cause is None else cause.hops + 1,
+            data=b"{}",
         )
 
     @classmethod

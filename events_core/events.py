@@ -5,20 +5,27 @@ from __future__ import annotations
 import gc
 import inspect
 import re
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from importlib import import_module
+from types import MethodType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from events_core.errors import DuplicateEventType, EventDefinitionError
 from events_core.ids import new_event_id
+from events_core.secret import is_secret_path, reveal_secrets, shown_fields
 
 #: Names the wire formats use beside the event's own fields.
 RESERVED_FIELDS = frozenset({"event_id", "event_type", "event_kind", "event_timestamp", "version", "occurred_at"})
 _META = frozenset({"event_id", "occurred_at"})
+#: Where the base classes of replaced systems are.
+_COMPAT = f"{__package__}.compat."
 #: Class keywords of integration events.
 _KEYWORDS = frozenset({"topic", "partition_key", "entity_key", "entity_version"})
 
@@ -46,13 +53,21 @@ class Event(BaseModel):
     any pydantic setting may stand beside them, such as ``extra="ignore"`` (default: unknown fields are refused
     when constructing). Received events ignore unknown fields, so that a rolling deploy may add some.
 
-    Raises EventDefinitionError for field names that the wire formats use, and for secret fields, which a broker
-    would carry masked; DuplicateEventType when another class has the same type and version.
+    Secret fields (``Annotated[str, Secret]``, or SecretStr) are ``***`` in the event's repr and in JSON made of it;
+    only its delivery carries the value. Errors of validation name the field and the reason, never the value.
+
+    Raises EventDefinitionError for field names that the wire formats use, and for a SecretStr in a nested model, which
+    would go out masked; DuplicateEventType when another class has the same type and version.
     """
 
     # JSON has neither bytes that are no text, nor infinity: both would be refused or lost on their way.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        ser_json_inf_nan="strings",
     )
 
     event_type: ClassVar[str] = "Event"
@@ -62,6 +77,14 @@ class Event(BaseModel):
 
     event_id: UUID = Field(default_factory=partial(new_event_id, "Event"))
     occurred_at: Annotated[AwareDatetime, AfterValidator(_to_utc)] = Field(default_factory=_now)
+
+    if TYPE_CHECKING:
+
+        def publish(self, system: Any = None) -> None:
+            """Emit it, by the only EventSystem of the process or by `system`; ``events.emit(event)`` says which.
+
+            Raises ConfigurationError where there is none, or several; and as `EventSystem.emit`.
+            """
 
     def __hash__(self) -> int:
         return hash(self.event_id)
@@ -81,6 +104,27 @@ class Event(BaseModel):
         cls.event_id = Field(default_factory=partial(new_event_id, str(event_type)))
         super().__init_subclass__()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            hidden = ValidationError.from_exception_data(
+                type(self).__name__, [{"type": "frozen_instance", "loc": (name,), "input": None}], hide_input=True
+            )
+            hidden.add_note("an event is a fact and stays as it is: make another event, with all its values")
+            raise hidden from error.__cause__
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        hidden = shown_fields(self)
+        return [(name, hidden.get(name or "", value)) for name, value in super().__repr_args__()]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        reveal_secrets(cast("dict[str, Any]", schema), cast("Any", handler.resolve_ref_schema), where)
+        return schema
+
     @classmethod
     def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
         own = cls.__dict__
@@ -88,6 +132,27 @@ class Event(BaseModel):
         cls.version = keywords.get("version", own.get("version", 1))
         _check_definition(cls)
         _remember(cls)
+
+
+def _publish(event: Event, system: Any = None) -> None:
+    """Emit the event by the only EventSystem of the process; as `events_core.compat.publish_event`."""
+    import_module("events_core.compat").publish_event(event, system)
+
+
+class _OnInstances:
+    """A method that the class itself does not show, so that events may have a field of its name."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __get__(self, instance: Any, owner: Any = None) -> MethodType:
+        if instance is None:
+            raise AttributeError(self._function.__name__)
+        return MethodType(self._function, instance)
+
+
+if not TYPE_CHECKING:
+    Event.publish = _OnInstances(_publish)
 
 
 def _check_definition(cls: type[Event]) -> None:
@@ -100,16 +165,10 @@ def _check_definition(cls: type[Event]) -> None:
         raise EventDefinitionError(f"{where}: version must be a whole number from 1 on, not {cls.version!r}")
     if not cls.model_config.get("frozen"):
         raise EventDefinitionError(f"{where}: an event is a fact and stays as it is: remove frozen=False")
-    for name, field in cls.model_fields.items():
-        if "pydantic.types.Secret" in repr(field.annotation):
-            raise EventDefinitionError(
-                f"{where}: the field {name!r} is a secret: it would cross the broker masked, or be readable there. "
-                "Pass a reference to it instead (an id that the handler looks up)"
-            )
 
 
 def _remember(cls: type[Event]) -> None:
-    if cls.__module__ == __name__:
+    if cls.__module__ == __name__ or cls.__module__.startswith(_COMPAT):  # bases, which are not emitted themselves
         return
     key = (cls.event_type, cls.version)
     known = defined.get(key)
@@ -143,6 +202,11 @@ def _check_names_field(cls: type[Event], keyword: str) -> None:
         raise EventDefinitionError(
             f"{cls.__module__}.{cls.__qualname__}: {keyword}={name!r} must name one of its fields "
             f"({', '.join(own) or 'it has none'})"
+        )
+    if name is not None and is_secret_path(cls, name):
+        raise EventDefinitionError(
+            f"{cls.__module__}.{cls.__qualname__}: {keyword}={name!r} names a secret field, which others would see: "
+            "name another one, such as an id"
         )
 
 

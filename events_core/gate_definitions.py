@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from events_core.errors import BindError
 from events_core.events import Event
 from events_core.handlers import HandlerSpec
-from events_core.policies import Breaker, Key, Limit, Rate
+from events_core.policies import Breaker, Limit, Rate
+from events_core.secret import is_secret_path
 
 #: For each gate that handlers may share, "kind:name": its policy without a key, and the handler that defined it first.
 Definers = dict[str, tuple[Limit | Rate | Breaker, str]]
@@ -74,17 +75,35 @@ def breaker_definition(breaker: Breaker) -> str:
 
 
 def check_keys(event_class: type[Event], spec: HandlerSpec) -> None:
-    """Raise BindError for a key of the handler that no event of the class can have."""
+    """Raise BindError for a key of the handler that no event of the class can have, or that is a secret there.
+
+    Keys stand in names of Redis keys and in what operators see. What a function gives is not known here.
+    """
+    check_secret_keys(event_class, spec)
+    for path, whose in _paths(spec):
+        _check_path(path, event_class, whose)
+
+
+def check_secret_keys(event_class: type[Event], spec: HandlerSpec) -> None:
+    """Raise BindError for a key of the handler that is a secret in events of the class."""
+    for path, whose in _paths(spec):
+        if is_secret_path(event_class, path):
+            raise BindError(
+                f"{whose}: {path!r} is a secret field of {event_class.__qualname__}: its value would stand in names of "
+                "Redis keys and in what operators see. Name another field, such as an id"
+            )
+
+
+def _paths(spec: HandlerSpec) -> Iterator[tuple[str, str]]:
+    """The keys that are paths of fields, and whose each is."""
     for policy in spec.limits:
-        if policy.key is not None:
-            _check_path(policy.key, event_class, f"{spec.name}: the key of {policy!r}")
-    if spec.ordered_by is not None:
-        _check_path(spec.ordered_by, event_class, f"{spec.name}: ordered_by={spec.ordered_by!r}")
+        if isinstance(policy.key, str):
+            yield policy.key, f"{spec.name}: the key of {policy!r}"
+    if isinstance(spec.ordered_by, str):
+        yield spec.ordered_by, f"{spec.name}: ordered_by={spec.ordered_by!r}"
 
 
-def _check_path(key: Key, event_class: type[Event], whose: str) -> None:
-    if callable(key):
-        return
+def _check_path(key: str, event_class: type[Event], whose: str) -> None:
     cls: Any = event_class
     for part in key.split("."):
         fields = cls.model_fields

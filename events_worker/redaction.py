@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from events_core.envelope import Envelope, describe
+from events_core.secret import MASK
+from events_worker.payloads import secrets_of
+from events_worker.spellings import forms_of
 
 _WORKER = str(Path(__file__).parent)
 _LONGEST_MESSAGE = 500
 _LONGEST_TRACEBACK = 8000
-#: Shorter values say nothing, and would blank out half of every text.
+#: Shorter values that are not secret say nothing, and would blank out half of every text.
 _SHORTEST_VALUE = 4
 
 
@@ -31,19 +36,27 @@ class Failure:
 
 
 def redacted(error: BaseException, envelope: Envelope | None) -> Failure:
-    """`error` with every value of the event's payload replaced by ``***``."""
-    values = sorted(set(_values(envelope)), key=len, reverse=True)
+    """`error` with every value of the event's payload replaced by ``***``; secret ones also where they are encoded."""
+    values = set[str]() if envelope is None else {*_values(envelope), *_secrets(envelope)} - {""}
     text = _text_of(error)
     trace = "".join(traceback.format_exception(type(error), error, _from_handler(error.__traceback__)))
     # a validation error quotes its input, shortened, or what need not be a value of this event
     for quoting in _validation_errors(error):
-        text = text.replace(str(quoting), describe(quoting))
-        trace = trace.replace(str(quoting), describe(quoting))
+        text = _unquoted(text, quoting)
+        trace = _unquoted(trace, quoting)
     return Failure(
         type(error).__name__,
         _without(text, values)[:_LONGEST_MESSAGE],
         _without(trace, values)[-_LONGEST_TRACEBACK:],
     )
+
+
+def _unquoted(text: str, quoting: ValidationError) -> str:
+    text = text.replace(str(quoting), describe(quoting))
+    for line in str(quoting).splitlines():  # as a group of exceptions shows it: each line behind a margin
+        if "[type=" in line:
+            text = text.replace(line.strip(), "***")
+    return text
 
 
 def _validation_errors(error: BaseException) -> Iterator[ValidationError]:
@@ -57,6 +70,8 @@ def _validation_errors(error: BaseException) -> Iterator[ValidationError]:
         if isinstance(here, ValidationError):
             yield here
         pending.extend(filter(None, (here.__cause__, here.__context__)))
+        if isinstance(here, BaseExceptionGroup):
+            pending.extend(here.exceptions)
 
 
 def _text_of(error: BaseException) -> str:
@@ -74,23 +89,45 @@ def _from_handler(trace: TracebackType | None) -> TracebackType | None:
     return here
 
 
-def _without(text: str, values: list[str]) -> str:
+def _without(text: str, values: set[str]) -> str:
+    """The text with ``***`` wherever one of these stands, or several that overlap."""
+    hidden = bytearray(len(text))
     for value in values:
-        text = text.replace(value, "***")
-    return text
+        start = text.find(value)
+        while start >= 0:
+            hidden[start : start + len(value)] = b"\1" * len(value)
+            start = text.find(value, start + len(value))
+    spans = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+    return "".join(MASK if covered else "".join(letter for letter, _ in span) for covered, span in spans)
 
 
-def _values(envelope: Envelope | None) -> Iterator[str]:
-    if envelope is None:
-        return
-    pending: list[Any] = [json.loads(envelope.data)]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-        elif value is not None and not isinstance(value, bool) and len(str(value)) >= _SHORTEST_VALUE:
+def _values(envelope: Envelope) -> Iterator[str]:
+    for value in _leaves(json.loads(envelope.data)):
+        if len(str(value)) >= _SHORTEST_VALUE:
             yield str(value)
             if isinstance(value, str):
                 yield repr(value)[1:-1]
+
+
+def _secrets(envelope: Envelope) -> Iterator[str]:
+    for value in _leaves(secrets_of(envelope)):
+        yield from forms_of(value)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values within that say something."""
+    pending: list[Any] = [value]
+    while pending:
+        here = pending.pop()
+        if hasattr(here, "get_secret_value"):
+            here = here.get_secret_value()
+        if isinstance(here, BaseModel):
+            here = vars(here)
+        if is_dataclass(here):
+            here = {field.name: getattr(here, field.name) for field in fields(here)}
+        if isinstance(here, dict):
+            pending.extend(here.values())
+        elif isinstance(here, list | tuple | set | frozenset):
+            pending.extend(here)
+        elif here is not None and not isinstance(here, bool):
+            yield here

@@ -53,7 +53,7 @@ class IntegrationMessage:
 
     delivery: Delivery
     envelope: Envelope
-    body: bytes
+    body: bytes = field(repr=False)
     content_type: str
     occurred_at: datetime
     headers: Mapping[str, Any] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class IntegrationMessage:
 class Received:
     """One message as it came from a broker; nothing in it is checked. `tag` is the receiver's own."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     content_type: str = ""
     headers: Mapping[str, Any] = field(default_factory=dict)
     message_id: str = ""

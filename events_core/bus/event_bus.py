@@ -181,7 +181,7 @@ class EventBus(IntegrationEventBus):
         if not isinstance(topic, Topic):
             raise BindError(f"send() takes a topic and an event: write Topic({topic!r:.80})")
         if not isinstance(event, IntegrationEvent):
-            raise NotAnEvent(f"{event!r:.80} is no integration event: only those leave the application")
+            raise NotAnEvent(f"a {type(event).__name__} is no integration event: only those leave the application")
         refuse_dataclass(type(event))
         message = self._broker.message(event, Envelope.of(event), topic.name)
         if len(message.body) > self._max_event_bytes:

@@ -70,6 +70,13 @@ class WireSchema(GenerateJsonSchema):
             return made
         return {"anyOf": [made, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
 
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """As pydantic's, without the default of a secret."""
+        made = super().default_schema(schema)
+        if made.get("writeOnly"):
+            made.pop("default", None)
+        return made
+
     def encode_default(self, dft: Any) -> Any:
         """A default as JSON, the same in every process: of a set sorted, and left out where a set is deeper within."""
         if isinstance(dft, set | frozenset):

@@ -67,7 +67,12 @@ def shape_of(schema: Any, root: Schema) -> Shape:
 
 def constraints(kind: Schema) -> Schema:
     """What it says beyond its type."""
-    return {k: v for k, v in kind.items() if k not in ANNOTATIONS and k != "type" and not k.startswith("x-")}
+    return {
+        k: v
+        for k, v in kind.items()
+        # a password is any text: the format only says that it is secret
+        if k not in ANNOTATIONS and k != "type" and not k.startswith("x-") and (k, v) != ("format", "password")
+    }
 
 
 def same(one: Any, other: Any) -> bool:

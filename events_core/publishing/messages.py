@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from kombu.utils import json
@@ -51,7 +51,7 @@ class Message:
 
     delivery: Delivery
     headers: dict[str, Any]
-    body: bytes
+    body: bytes = field(repr=False)
     gates: list[str] | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from events_core.envelope import Envelope
@@ -21,7 +21,7 @@ class StoredMessage:
     task: str
     queue: str
     headers: dict[str, Any]
-    body: str
+    body: str = field(repr=False)
 
     def to_json(self) -> str:
         """The stored form."""

@@ -12,6 +12,7 @@ from events_core.brokers.base import Format, Received
 from events_core.envelope import Envelope
 from events_core.errors import InvalidEnvelope
 from events_core.receiving import format_of
+from events_worker.payloads import shown_data
 
 #: Characters of what cannot be decoded that are shown.
 _BEGINNING = 500
@@ -46,7 +47,8 @@ class Heard:
         """The payload, for people."""
         if self.envelope is None:
             return f"  {self._beginning}"
-        text = json.dumps(from_json(self.envelope.data), indent=2, ensure_ascii=False)
+        data, remark = self._data(self.envelope)
+        text = json.dumps(data, indent=2, ensure_ascii=False) if remark is None else f"({remark})"
         return "\n".join(f"  {line}" for line in text.splitlines())
 
     def shown(self, *, payload: bool) -> dict[str, Any]:
@@ -71,7 +73,14 @@ class Heard:
             "causation_id": one.causation_id,
             "hops": one.hops,
         }
-        return made | ({"payload": from_json(one.data)} if payload else {})
+        if payload:
+            made["payload"], remark = self._data(one)
+            made |= {} if remark is None else {"remark": remark}
+        return made
+
+    @staticmethod
+    def _data(envelope: Envelope) -> tuple[Any, str | None]:
+        return shown_data(envelope.type, envelope.version, from_json(envelope.data))
 
     @property
     def _beginning(self) -> str:

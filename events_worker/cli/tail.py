@@ -29,7 +29,11 @@ _PAUSES = 0.5, 10.0
 @system_option
 @click.option("--topic", "topics", multiple=True, help="Only this topic; may be repeated. Default: all that are known.")
 @click.option("--type", "pattern", default="*", metavar="PATTERN", help="Only event types like this: 'order.*'.")
-@click.option("--payload", is_flag=True, help="Show the fields too, and of what cannot be decoded the beginning.")
+@click.option(
+    "--payload",
+    is_flag=True,
+    help="Show the fields too, secret ones masked; and of what cannot be decoded the beginning.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 def tail(system: EventSystem, topics: tuple[str, ...], pattern: str, payload: bool, as_json: bool) -> None:
     """Show integration events as they come, until Ctrl-C.

@@ -11,7 +11,7 @@ from typing import ClassVar
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from events_core import DomainEvent, ECSTEvent, Event, EventsError, IntegrationEvent, NotificationEvent
 from events_core.catalog import find
@@ -169,12 +169,6 @@ class TestDefinition:
         with pytest.raises(EventDefinitionError, match=r"'version'.*set it as a class keyword"):
             exec(compile(source, str(tmp_path), "exec", dont_inherit=True), {"__name__": "somewhere"})
 
-    @pytest.mark.parametrize("secret", [SecretStr, SecretBytes, SecretStr | None, list[SecretStr]])
-    def test_a_secret_field_is_refused(self, secret: object) -> None:
-        """Hole 16: a broker would carry it masked or readable; the message says to pass a reference."""
-        with pytest.raises(EventDefinitionError, match=r"'token' is a secret.*Pass a reference"):
-            type("Bad", (DomainEvent,), {"__module__": __name__, "__annotations__": {"token": secret}})
-
     def test_an_event_that_may_change_is_refused(self) -> None:
         """Item 2: events are frozen; pydantic's switch does not turn that off."""
         with pytest.raises(EventDefinitionError, match="remove frozen=False"):
@@ -311,3 +305,31 @@ class TestInstances:
         """What arrives as text becomes a UUID, so that ids compare."""
         text = "0198c0de-0000-7000-8000-000000000001"
         assert Placed(order_id=1, event_id=text).event_id == UUID(text)  # type: ignore[arg-type]
+
+
+class TestPublish:
+    def test_by_the_system_that_is_named(self) -> None:
+        class Named(DomainEvent, event_type="events.named"):
+            pass
+
+        class System:
+            def emit(self, event: DomainEvent) -> None:
+                emitted.append(event)
+
+        emitted: list[DomainEvent] = []
+        event = Named()
+        event.publish(System())
+        assert emitted == [event]
+
+    def test_a_field_may_have_that_name(self, recwarn: pytest.WarningsRecorder) -> None:
+        """The method must not take a name away from events."""
+
+        class Page(DomainEvent, event_type="events.page"):
+            publish: bool  # type: ignore[assignment]
+
+        class Draft(DomainEvent, event_type="events.draft"):
+            publish: bool = False  # type: ignore[assignment]
+
+        assert Page(publish=True).publish is True
+        assert Draft().publish is False
+        assert not recwarn.list

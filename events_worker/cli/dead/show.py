@@ -8,19 +8,23 @@ from typing import Any
 import click
 
 from events_core import EventSystem
+from events_core.secret import MASK
 from events_worker.cli.dead.selection import Selection
 from events_worker.cli.failing import CommandFailed
 from events_worker.cli.options import json_option, system_option
 from events_worker.cli.output import cell, console, print_json
 from events_worker.cli.reach import reachable_parts
 from events_worker.dead_letters import DeadLetter, DeadLetters
+from events_worker.payloads import shown_data
 
 
 @click.command()
 @system_option
 @click.argument("letter_id", metavar="ID")
 @click.option(
-    "--payload", is_flag=True, help="Show the event's data too, or undecodable bytes in base64, with their headers."
+    "--payload",
+    is_flag=True,
+    help="Show the event's data too, its secret fields masked; or undecodable bytes in base64, with their headers.",
 )
 @json_option
 def show(system: EventSystem, letter_id: str, payload: bool, as_json: bool) -> None:
@@ -61,15 +65,18 @@ def _values(letter: DeadLetter, *, payload: bool) -> dict[str, Any]:
         shown = {name: value for name, value in letter.received.items() if payload or name != "headers"}
         values["received"] = shown
     if payload:
-        values["payload"] = _payload(letter)
+        values |= _payload(letter)
     return values
 
 
-def _payload(letter: DeadLetter) -> Any:
+def _payload(letter: DeadLetter) -> dict[str, Any]:
+    """The payload, and a remark where it is not as it was sent."""
     if letter.raw is not None:
-        return {"base64": letter.raw}
+        return {"payload": {"base64": letter.raw}}
     body = (letter.message or {}).get("body", "")
     try:
-        return json.loads(body)[0][0]
+        envelope = json.loads(body)[0][0]
+        data, remark = shown_data(envelope["type"], envelope["version"], envelope["data"])
     except (ValueError, LookupError, TypeError):
-        return body
+        return {"payload": MASK, "remark": "the payload is hidden: it is no event, and may hold anything"}
+    return {"payload": {**envelope, "data": data}} | ({} if remark is None else {"remark": remark})
