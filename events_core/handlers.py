@@ -23,7 +23,9 @@ from events_core.handler_options import (
     check_task_options,
     limits_of,
 )
+from events_core.needs import needs_of
 from events_core.policies import Breaker, Key, Limit, OnDead, Rate, Retry
+from events_core.signatures import check_signature
 
 E_contra = TypeVar("E_contra", bound=Event, contravariant=True)
 
@@ -51,6 +53,7 @@ class HandlerSpec:
     limits: what each delivery must be let pass by, beside the breaker. ordered_by: the key of which the deliveries run
     one at a time, in order. on_dead: what becomes of those behind a dead one. fallback: what runs in its place, when
     fallback_on says; it has no retries and no gates of its own. latest_only: of an entity, newer versions only.
+    in_transaction: runs while the event is emitted, where it is emitted, and is no delivery.
     """
 
     name: str
@@ -69,6 +72,14 @@ class HandlerSpec:
     fallback: HandlerSpec | None = None
     fallback_on: FallbackOn = "exhausted"
     latest_only: bool = False
+    in_transaction: bool = False
+    #: Of a function: the parameters beside the event that must be given, by a container.
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> tuple[tuple[str, Any], ...]:
+        """Name and type of each of those. Raises DependencyError where a type cannot be told."""
+        return needs_of(self.target, skip=1) if self.parameters else ()
 
 
 def inspect_handler(
@@ -86,29 +97,33 @@ def inspect_handler(
     on_dead: OnDead = "continue",
     fallback: Any = None,
     fallback_on: FallbackOn = "exhausted",
+    in_transaction: bool = False,
 ) -> HandlerSpec:
     """Everything known of `target` as a handler; raises BindError where it cannot be one."""
     kind = _kind_of(target)
+    given = {
+        "queue": queue is not None,
+        "args": args is not None,
+        "retry": retry is not DEFAULT_RETRY,
+        "timeout": timeout is not None,
+        "aliases": bool(aliases),
+        "limit": limit is not None,
+        "breaker": breaker is not None,
+        "ordered_by": ordered_by is not None,
+        "on_dead": on_dead != "continue",
+        "fallback": fallback is not None,
+        "fallback_on": fallback_on != "exhausted",
+    }
+    if in_transaction:
+        _check_in_transaction(target, kind, given)
     if args is not None and kind != "task":
         raise BindError(f"{target!r}: args= belongs to an existing Celery task (task=...); a handler gets the event")
     if kind == "task":
-        given = {
-            "name": name is not None,
-            "retry": retry is not DEFAULT_RETRY,
-            "timeout": timeout is not None,
-            "aliases": bool(aliases),
-            "limit": limit is not None,
-            "breaker": breaker is not None,
-            "ordered_by": ordered_by is not None,
-            "on_dead": on_dead != "continue",
-            "fallback": fallback is not None,
-            "fallback_on": fallback_on != "exhausted",
-        }
-        check_task_options(target.name, given)
+        task_has = {"name": name is not None} | given | {"queue": False, "args": False}
+        check_task_options(target.name, task_has)
     called = _called(target, kind)
     own_name = name or (target.name if kind == "task" else _importable_name(target))
-    if kind != "task":
-        _check_signature(called, own_name, method=kind == "class")
+    parameters = () if kind == "task" else check_signature(called, own_name, method=kind == "class")
     check_options(own_name, retry, timeout, queue)
     check_gates(own_name, breaker, ordered_by, on_dead)
     check_fallback(own_name, fallback, fallback_on, breaker)
@@ -128,7 +143,23 @@ def inspect_handler(
         on_dead=on_dead,
         fallback=None if fallback is None else _inspect_fallback(fallback, own_name, timeout),
         fallback_on=fallback_on,
+        in_transaction=in_transaction,
+        parameters=parameters,
     )
+
+
+def _check_in_transaction(target: Any, kind: Kind, given: dict[str, bool]) -> None:
+    if kind == "task":
+        raise BindError(
+            f"{target.name} is a Celery task, and those run in a worker: in_transaction=True runs a function or class "
+            "where the event is emitted. Bind one of these, or leave in_transaction out"
+        )
+    names = ", ".join(f"{option}=" for option, is_given in given.items() if is_given)
+    if names:
+        raise BindError(
+            f"{names} would do nothing for {getattr(target, '__qualname__', target)!s}: with in_transaction=True it "
+            "runs in the caller's transaction, once, and no worker has it. Remove them, or in_transaction"
+        )
 
 
 def _inspect_fallback(target: Any, handler: str, timeout: float | None) -> HandlerSpec:
@@ -139,10 +170,11 @@ def _inspect_fallback(target: Any, handler: str, timeout: float | None) -> Handl
     try:
         called = _called(target, kind)
         name = f"{real_module_name(target.__module__)}.{target.__qualname__}"
-        _check_signature(called, name, method=kind == "class")
+        parameters = check_signature(called, name, method=kind == "class")
     except BindError as error:
         raise BindError(f"{handler}: its fallback cannot run: {error}") from None
-    return HandlerSpec(name, target, kind, inspect.iscoroutinefunction(called), retry=None, timeout=timeout)
+    is_async = inspect.iscoroutinefunction(called)
+    return HandlerSpec(name, target, kind, is_async, retry=None, timeout=timeout, parameters=parameters)
 
 
 def accepted_event(target: Any) -> type[Event] | None:
@@ -199,14 +231,3 @@ def _importable_name(target: Any) -> str:
             "or give it a lasting name with name="
         )
     return f"{real_module_name(target.__module__)}.{qualname}"
-
-
-def _check_signature(called: Any, name: str, *, method: bool) -> None:
-    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
-        raise BindError(f"{name} is a generator: it would never run. Return a list of follow-up events instead")
-    try:
-        signature = inspect.signature(called)
-        signature.bind(*([None, None] if method else [None]))
-    except (TypeError, ValueError):
-        wanted = "handle(self, event)" if method else "one parameter, the event"
-        raise BindError(f"{name}{inspect.signature(called)}: a handler takes {wanted}") from None

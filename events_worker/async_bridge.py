@@ -36,7 +36,13 @@ class AsyncBridge:
         answer = _Answer()
         loop = self._loop or self._start()
         loop.call_soon_threadsafe(_start_task, loop, make, timeout, answer)
-        if not answer.arrived.acquire(timeout=-1 if timeout is None else timeout + _TO_BE_CANCELLED):
+        try:
+            arrived = answer.arrived.acquire(timeout=-1 if timeout is None else timeout + _TO_BE_CANCELLED)
+        except BaseException:  # a signal has ended the waiting; what is left of it must not outlive this call
+            loop.call_soon_threadsafe(answer.cancel)
+            answer.arrived.acquire(timeout=_TO_BE_CANCELLED)
+            raise
+        if not arrived:
             logger.error("the event loop of the async handlers does not answer: a handler blocks it")
             raise TimeoutError
         if answer.error is not None:
@@ -54,13 +60,18 @@ class AsyncBridge:
 
 
 class _Answer:
-    __slots__ = ("arrived", "error", "result")
+    __slots__ = ("arrived", "error", "result", "task")
 
     def __init__(self) -> None:
         self.arrived = threading.Lock()  # the cheapest thing to wait on
         self.arrived.acquire()
         self.error: BaseException | None = None
         self.result: Any = None
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 _tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
@@ -72,7 +83,7 @@ def _start_task(
     timeout: float | None,
     answer: _Answer,
 ) -> None:
-    task = loop.create_task(_answer(make, timeout, answer))
+    task = answer.task = loop.create_task(_answer(make, timeout, answer))
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 

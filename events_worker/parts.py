@@ -81,7 +81,7 @@ def _make(system: EventSystem) -> Parts:
     execution = Execution(
         find=system.event_map.find,
         emitter=system.emitter,
-        runner=Runner(system.container),
+        runner=Runner(system.container, system.middleware),
         ledger=ledger,
         settlement=settlement,
         isolate=Isolation(system.module, system.name, ledger).run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from fnmatch import fnmatchcase
 from events_core import DomainEvent, Event, EventSystem
 from events_core.catalog import event_types
 from events_core.handlers import HandlerSpec
+from events_worker.checks.dependencies import check_dependencies
 from events_worker.checks.finding import Finding
 
 _GOOD_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -17,14 +17,19 @@ _GOOD_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 def check_application(system: EventSystem) -> Iterator[Finding]:
     """Findings on event types, bindings and handlers."""
+    yield from check_bindings(system)
+    for event in event_types():
+        yield from _check_event(system, event)
+
+
+def check_bindings(system: EventSystem) -> Iterator[Finding]:
+    """Findings on bindings and handlers: what a worker says too, when it starts."""
     if not system.event_map:
         yield Finding(
             "warning",
             f"the event map of {system.name!r} is empty: no handler is bound. Name the modules that bind them in "
             "EventSystem(..., handlers=[...])",
         )
-    for event in event_types():
-        yield from _check_event(system, event)
     yield from _check_patterns(system)
     for spec in system.event_map.handlers:
         yield from _check_handler(system, spec)
@@ -40,7 +45,8 @@ def _check_event(system: EventSystem, event: type[Event]) -> Iterator[Finding]:
             f"event type {event.event_type!r} ({place}) is not of the form entity.action, such as order.placed: "
             "lowercase words joined with dots",
         )
-    if issubclass(event, DomainEvent) and not event.__subclasses__() and not system.event_map.route(event):
+    handled = system.event_map.route(event) or system.event_map.in_transaction(event)
+    if issubclass(event, DomainEvent) and not event.__subclasses__() and not handled:
         yield Finding(
             "warning", f"{event.event_type} v{event.version} ({place}) has no handler: emitting it does nothing"
         )
@@ -64,22 +70,4 @@ def _check_handler(system: EventSystem, spec: HandlerSpec) -> Iterator[Finding]:
             f"{spec.name} is a sync handler with timeout={spec.timeout:g}: under -P threads it cannot be ended. It "
             "keeps its slot until it returns, and then settles as timed out. Make it async, or run it under -P prefork",
         )
-    missing = _constructor_arguments(spec) if system.container is None else []
-    if missing:
-        yield Finding(
-            "error",
-            f"{spec.name} needs constructor arguments ({', '.join(missing)}), and the system has no container: give "
-            "EventSystem(..., container=...), or give them defaults",
-        )
-
-
-def _constructor_arguments(spec: HandlerSpec) -> list[str]:
-    """The arguments without which the handler's class cannot be instantiated."""
-    if spec.kind != "class":
-        return []
-    try:
-        parameters = inspect.signature(spec.target).parameters.values()
-    except (TypeError, ValueError):
-        return []  # nothing can be told of it
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variable]
+    yield from check_dependencies(system, spec)

@@ -52,7 +52,7 @@ class TestCheck:
         (tmp_path / "shop.py").write_text(SOURCE + needy)
         ran = shop.events("check")
         assert ran.returncode == 1
-        assert "error: shop.Needy needs constructor arguments (stock)" in ran.stdout
+        assert "error: shop.Needy cannot run: Needy: its parameter 'stock' has no annotation" in ran.stdout
 
     def test_the_embedded_redis_fails_a_deployment_and_is_not_started(self, tmp_path: Path) -> None:
         shop = Shop.at(tmp_path, "embedded")

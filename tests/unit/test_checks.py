@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from celery import Celery
@@ -100,7 +100,7 @@ class TestHandlers:
         class Packed(DomainEvent, event_type="parcel.packed"): ...
 
         class Needy(EventHandler[Packed]):
-            def __init__(self, stock: object, *, shelf: int, most: int = 3, **more: object) -> None: ...
+            def __init__(self, stock: Stock, *, most: int = 3, **more: object) -> None: ...
 
             def handle(self, event: Packed) -> None: ...
 
@@ -117,9 +117,16 @@ class TestHandlers:
             checked.bind(Packed, Modest, name="modest")
             return checked
 
-        [text] = texts(bound(), "error", "constructor")
-        assert text.startswith("needy needs constructor arguments (stock, shelf)")
-        assert not texts(bound(container=Shelf()), "error", "constructor")
+        [text] = texts(bound(), "error", "needy")
+        assert text.startswith(
+            f"needy cannot run: {Needy.__qualname__} -> Stock: nothing makes a Stock; register(Stock"
+        )
+        assert text.endswith("(the system has no container yet: EventSystem('checked', container=DefaultContainer()))")
+        assert not texts(bound(container=Shelf()), "error", "needy")
+
+
+class Stock(Protocol):
+    """Nobody can tell from its type how to make one."""
 
 
 class TestBroker:
@@ -253,7 +260,10 @@ class TestLog:
         monkeypatch.undo()
         with caplog.at_level(logging.WARNING, "events_worker.checks"):
             log_findings(system(flower_password="x"))
-        assert len(caplog.messages) == 1
+        assert [message.split()[0:3] for message in caplog.messages] == [
+            ["the", "event", "map"],
+            ["the", "coordination", "Redis"],
+        ]
 
     def test_whatever_goes_wrong(self, caplog: pytest.LogCaptureFixture) -> None:
         log_findings(None)  # type: ignore[arg-type]
