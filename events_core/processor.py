@@ -1,22 +1,44 @@
-"""EventProcessor: what a command has collected is emitted one after another, or some at a time."""
+"""EventProcessor: what a command has collected is emitted: domain events as a group, the others to their broker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from events_core.emitter import EventEmitter
-from events_core.events import Event
+from events_core.entities import emitted, not_emitted
+from events_core.errors import NotAnEvent
+from events_core.events import Event, IntegrationEvent
 from events_core.group_emitter import GroupEmitter
-from events_core.groups import Group
+from events_core.groups import Group, GroupProgress
 
 
 class EmitsGroups(Protocol):
-    """What is needed of an EventSystem."""
+    """What is needed of an EventSystem. emit_many, aemit_many: for integration events."""
 
     def emit_group(self, events: Iterable[Event], *, max_parallel: int) -> Group: ...
 
     async def aemit_group(self, events: Iterable[Event], *, max_parallel: int) -> Group: ...
+
+
+class NoDeliveries(Group):
+    """Of integration events alone: there is nothing to wait for, and no Redis to ask. No other process knows it."""
+
+    def __init__(self) -> None:
+        super().__init__("", _unasked)
+
+    def progress(self) -> GroupProgress:
+        """Completed, of nothing."""
+        return GroupProgress(0, 0, 0, 0, 0, 0, 0, "completed")
+
+    def cancel(self) -> None:
+        """Nothing is left to be cancelled."""
+
+
+def _unasked() -> Any:
+    raise LookupError("integration events alone have no group")
 
 
 class EventProcessor:
@@ -41,16 +63,61 @@ class EventProcessor:
         number = max_concurrent_event_handlers
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"max_concurrent_event_handlers={number!r} must be a whole number from 1 on")
-        self._emitter: EmitsGroups = GroupEmitter(emitter) if isinstance(emitter, EventEmitter) else emitter
+        self._emitter: Any = emitter
+        self._groups: EmitsGroups = GroupEmitter(emitter) if isinstance(emitter, EventEmitter) else emitter
         self._max_parallel = number if concurrent_event_handle_enable else 1
 
     def emit_events(self, events: Iterable[Event]) -> Group:
         """Emit the events; return when all are safe. The group tells how they fare; ``await`` it to wait for them all.
 
-        Raises as `EventSystem.emit_group`.
+        Domain events are the group, in their order. Integration events go to the message broker, in their order and
+        before it: they have no deliveries here that a group could count. Where those fail, nothing of the group is
+        emitted. Where the group fails, they are confirmed already; emitting the same event objects again gives them
+        the same ids. Inside a handler the group is emitted at once, integration events when the handler has succeeded.
+
+        Raises as `EventSystem.emit_group` and `EventSystem.emit_many`.
         """
-        return self._emitter.emit_group(events, max_parallel=self._max_parallel)
+        domain, integration = _sorted(events)
+        if integration:
+            self._emitter.emit_many(integration)
+            if not domain:
+                return NoDeliveries()
+        with _told_to_entities(domain):
+            return self._groups.emit_group(domain, max_parallel=self._max_parallel)
 
     async def aemit_events(self, events: Iterable[Event]) -> Group:
         """As `emit_events`, without blocking the event loop."""
-        return await self._emitter.aemit_group(events, max_parallel=self._max_parallel)
+        domain, integration = _sorted(events)
+        if integration:
+            await self._emitter.aemit_many(integration)
+            if not domain:
+                return NoDeliveries()
+        with _told_to_entities(domain):
+            return await self._groups.aemit_group(domain, max_parallel=self._max_parallel)
+
+
+@contextmanager
+def _told_to_entities(events: list[Event]) -> Iterator[None]:
+    try:
+        yield
+    except asyncio.CancelledError:  # which withdraws nothing
+        raise
+    except BaseException:
+        not_emitted(events)
+        raise
+    emitted(events)
+
+
+def _sorted(events: Iterable[Any]) -> tuple[list[Event], list[IntegrationEvent]]:
+    if isinstance(events, Event):  # a model can be iterated, over its fields
+        raise NotAnEvent(f"emit_events takes a list of events, not one {type(events).__name__}: [event]")
+    domain: list[Event] = []
+    integration: list[IntegrationEvent] = []
+    for event in events:
+        if isinstance(event, IntegrationEvent):
+            integration.append(event)
+        elif isinstance(event, Event):
+            domain.append(event)
+        else:  # told before anything is sent
+            raise NotAnEvent(f"a {type(event).__name__} is no event: emit instances of DomainEvent subclasses")
+    return domain, integration
