@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
-from events_core.admission.gates import passage
+from events_core import entities
 from events_core.admission.turns import Turns
 from events_core.brokers.base import IntegrationMessage, MessageBroker
+from events_core.containers import AnyContainer
 from events_core.envelope import Envelope
-from events_core.errors import (
-    BindError,
-    BrokerNotConfigured,
-    ConfigurationError,
-    EmitError,
-    EventTooLarge,
-    NotAnEvent,
-)
-from events_core.event_map import EventMap, refuse_dataclass
+from events_core.errors import ConfigurationError, EmitError, EmitMisused
+from events_core.event_map import EventMap
 from events_core.events import Event, IntegrationEvent
 from events_core.handlers import HandlerSpec
+from events_core.hold import DeliverLater, Sending, held_by
+from events_core.in_transaction import Joined, acall, call, check_hops, joined_by, joining
+from events_core.preparing import GROUP_HEADER, Preparing
 from events_core.publishing.base import Publisher, publish_in_chunks, unsent
 from events_core.publishing.batcher import Batcher
 from events_core.publishing.messages import Carried, Delivery, Message, MessageBuilder
@@ -31,10 +28,9 @@ from events_core.publishing.signals import after_publish, before_publish
 from events_core.publishing.ways import Way, go_each_way, together
 from events_core.scope import HandlingScope, current_scope
 
-logger = logging.getLogger(__name__)
+__all__ = ["GROUP_HEADER", "Emission", "EventEmitter"]
 
-#: The group that a delivery is a member of.
-GROUP_HEADER = "events-group"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,8 @@ class EventEmitter:
     of ordered handlers wait; called when there is one.
     messages: builds the Celery messages. timeout: seconds for each chunk of at most 1,000 deliveries.
     max_event_bytes: of one encoded event. message_broker: takes integration events; without one they cannot be emitted.
-    topic: of integration events whose class names none.
+    topic: of integration events whose class names none. container: makes the instances of in-transaction handlers.
+    max_hops: how many events may follow from one another in one transaction.
     """
 
     def __init__(
@@ -69,32 +66,44 @@ class EventEmitter:
         turns: Callable[[], Turns] | None = None,
         message_broker: MessageBroker | None = None,
         topic: str = "events",
+        container: AnyContainer | None = None,
+        max_hops: int = 32,
     ) -> None:
         self._map = event_map
         self._message_broker = message_broker
-        self._topic = topic
         self._turns = turns
         self._publisher = publisher
-        self._messages = messages
+        self._preparing = Preparing(
+            event_map, messages, max_event_bytes=max_event_bytes, message_broker=message_broker, topic=topic
+        )
         self._timeout = timeout
-        self._max_event_bytes = max_event_bytes
+        self._container = container
+        self._max_hops = max_hops
         #: Of what goes to Celery's broker, and to the message broker: neither waits for the other.
         self._batchers = (Batcher(self.hand_over), Batcher(self.hand_over))
-        self._warned_empty = False
+        #: Takes what an emit would send now, and sends it later; see `EventSystem.deliver_later`.
+        self.deliver_later: DeliverLater | None = None
+        self._warned_of_blocking = False
 
     def emit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:
         """Emit events in one batch; return when the brokers have confirmed all of it.
 
-        Inside a handler they are held back until it has succeeded, unless `now`.
-        Raises EmitError, which tells what is confirmed, uncertain and unsent; NotAnEvent, EventTooLarge,
-        BrokerNotConfigured before anything is sent.
+        Inside a handler they are held back until it has succeeded, unless `now`; likewise in a `hold` block.
+        In-transaction handlers run first. Raises EmitError, which tells what is confirmed, uncertain and unsent;
+        NotAnEvent, EventTooLarge, BrokerNotConfigured before anything is sent.
         """
-        scope = current_scope()
-        emissions, messages = self._prepare(events, scope)
-        if scope is not None and not scope.closed and not now:
-            scope.held.extend(messages)
-        elif messages:
-            self.publish(messages)
+        events = events if isinstance(events, list | tuple) else list(events)
+        try:
+            emissions, joined = self._prepare(events, now)
+            if joined.waiting:
+                with joining(joined):
+                    for spec, event in self._in_transaction(joined):
+                        self._join(joined, call(spec, event, self._container))
+        except BaseException:
+            entities.not_emitted(events)
+            raise
+        if joined.events and not self._keeps(joined, now):
+            self.send(joined.messages, joined.events)
         return emissions
 
     async def aemit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:
@@ -102,15 +111,126 @@ class EventEmitter:
 
         Cancelling it does not withdraw the events.
         """
-        scope = current_scope()
-        emissions, messages = self._prepare(events, scope)
-        if scope is not None and not scope.closed and not now:
-            scope.held.extend(messages)
-        elif messages:
-            before_publish(messages)  # here, where receivers find the caller's context, and not in the batcher's thread
-            await self._hand_over_soon(messages)
-            after_publish(messages)
+        events = events if isinstance(events, list | tuple) else list(events)
+        try:
+            emissions, joined = self._prepare(events, now)
+            if joined.waiting:
+                with joining(joined):
+                    for spec, event in self._in_transaction(joined):
+                        self._join(joined, await acall(spec, event, self._container))
+        except BaseException:
+            entities.not_emitted(events)
+            raise
+        if joined.events and not self._keeps(joined, now):
+            await self.asend(joined.messages, joined.events)
         return emissions
+
+    def _prepare(self, events: Iterable[Event], now: bool) -> tuple[list[Emission], Joined]:
+        """The messages of the events, and which of these have in-transaction handlers."""
+        outer = None if now else joined_by(self)
+        joined = outer or Joined(self)
+        emissions = self._add(joined, events)
+        return emissions, Joined(self) if outer is not None else joined
+
+    def _add(self, joined: Joined, events: Iterable[Event]) -> list[Emission]:
+        scope = current_scope()
+        cause = joined.cause if joined.cause is not None else None if scope is None else scope.cause
+        emissions: list[Emission] = []
+        messages: list[Carried] = []
+        own: list[Event] = []
+        for event in events:
+            made = self._preparing.messages_of(event, scope, cause)
+            integration = isinstance(event, IntegrationEvent)
+            emissions.append(Emission(event.event_id, () if integration else tuple(m.delivery for m in made)))
+            messages.extend(made)
+            own.append(event)
+        joined.messages.extend(messages)
+        joined.events.extend(own)
+        if self._map.runs_in_transactions:
+            joined.waiting.extend((event, cause) for event in own if self._map.in_transaction(type(event)))
+        return emissions
+
+    def _join(self, joined: Joined, returned: list[Event]) -> None:
+        if returned:
+            self._add(joined, returned)
+
+    def _in_transaction(self, joined: Joined) -> Iterator[tuple[HandlerSpec, Event]]:
+        """Each handler to run, as long as what they emit has any, too."""
+        while joined.waiting:
+            event, cause = joined.waiting.popleft()
+            joined.cause = Envelope.without_data(event, cause)
+            check_hops(joined.cause, self._max_hops)
+            for spec in self._map.in_transaction(type(event)):
+                yield spec, event
+
+    def _keeps(self, joined: Joined, now: bool) -> bool:
+        """Whether it goes out later: with the delivery that is handled, a hold block, or a transaction."""
+        if now:
+            return False
+        scope = current_scope()
+        if scope is not None and not scope.closed:
+            scope.held.extend(joined.messages)
+            entities.emitted(joined.events)
+            return True
+        held = held_by(self)
+        if held is not None:
+            held.messages.extend(joined.messages)
+            held.events.extend(joined.events)
+            return True
+        try:
+            return self.send_later(joined.messages, joined.events)
+        except BaseException:  # the caller's transaction is such that nobody can wait for it
+            entities.not_emitted(joined.events)
+            raise
+
+    def send_later(self, messages: Sequence[Carried], events: Sequence[Event]) -> bool:
+        """Whether the hook for the caller's transaction has taken them, to `send` them after the commit."""
+        later = self.deliver_later
+        return later is not None and later(Sending(self, messages, events))
+
+    def check_may_send(self) -> None:
+        """Raise EmitMisused where what is emitted would go out later; for what cannot wait."""
+        scope = current_scope()
+        if scope is not None and not scope.closed:
+            return
+        if held_by(self) is not None or (self.deliver_later is not None and self.deliver_later(None)):
+            raise EmitMisused(
+                "a group is emitted at once, and cannot wait for a transaction or for hold(): emit it after the commit "
+                "(Django: transaction.on_commit(lambda: events.emit_group(...)))"
+            )
+
+    def _warn_if_blocking(self) -> None:
+        if not self._warned_of_blocking and asyncio._get_running_loop() is not None:
+            self._warned_of_blocking = True
+            logger.warning(
+                "emit() was called on an event loop, which stands still until the broker has answered: use "
+                "await aemit(...) there"
+            )
+
+    def send(self, messages: Sequence[Carried], events: Sequence[Event] = ()) -> None:
+        """Publish what has been emitted. events: those that it stands for, which their entities may forget then."""
+        try:
+            if messages:
+                self._warn_if_blocking()
+                self.publish(messages)
+        except BaseException:
+            entities.not_emitted(events)
+            raise
+        entities.emitted(events)
+
+    async def asend(self, messages: Sequence[Carried], events: Sequence[Event] = ()) -> None:
+        """As `send`, without blocking the event loop; concurrent calls share one batch."""
+        try:
+            if messages:
+                before_publish(messages)  # here, where receivers find the caller's context, not in the batcher's thread
+                await self._hand_over_soon(messages)
+                after_publish(messages)
+        except asyncio.CancelledError:  # not withdrawn
+            raise
+        except BaseException:
+            entities.not_emitted(events)
+            raise
+        entities.emitted(events)
 
     async def _hand_over_soon(self, messages: Sequence[Carried]) -> None:
         celery, integration = self._split(messages)
@@ -174,93 +294,9 @@ class EventEmitter:
         celery = [message for message in messages if isinstance(message, Message)]
         return celery, [message for message in messages if isinstance(message, IntegrationMessage)]
 
-    def _prepare(self, events: Iterable[Event], scope: HandlingScope | None) -> tuple[list[Emission], list[Carried]]:
-        emissions: list[Emission] = []
-        messages: list[Carried] = []
-        for event in events:
-            if isinstance(event, IntegrationEvent):
-                messages.append(self._integration_message(event, scope))
-                emissions.append(Emission(event.event_id, ()))
-                continue
-            own = self._deliveries_of(event, scope)
-            emissions.append(Emission(event.event_id, tuple(message.delivery for message in own)))
-            messages.extend(own)
-        return emissions, messages
-
     def messages_of(self, event: Event, scope: HandlingScope | None, group: str | None = None) -> list[Message]:
         """The messages of one domain event's deliveries, which nothing has been done with yet.
 
         scope: of the delivery that it follows from, if any. group: the id of the group whose members they are.
         """
-        if isinstance(event, IntegrationEvent):
-            self._required_broker(event)
-            raise BindError(
-                f"{type(event).__name__} is an integration event: it has no deliveries here that a group could count. "
-                "Emit it with emit(...), or from a handler of the group's completion event"
-            )
-        return self._deliveries_of(event, scope, group)
-
-    def _deliveries_of(self, event: Event, scope: HandlingScope | None, group: str | None = None) -> list[Message]:
-        if not isinstance(event, Event):
-            raise NotAnEvent(f"{event!r:.80} is no event: emit an instance of a DomainEvent subclass")
-        refuse_dataclass(type(event))
-        specs = self._map.route(type(event))
-        if not specs:
-            self._warn_unhandled(event)
-            return []
-        envelope = Envelope.of(event, None if scope is None else scope.cause)
-        encoded = envelope.to_json()
-        if len(encoded) > self._max_event_bytes:
-            raise self._too_large(event, encoded)
-        messages = self._messages.messages(specs, event, envelope, encoded, scope)
-        for spec, message in zip(specs, messages, strict=True):
-            if group is not None:
-                _check_member(spec)
-                message.headers[GROUP_HEADER] = group
-            if group is not None or spec.ordered_by is not None:
-                message.gates = passage(spec, event, group=group).gates
-        return messages
-
-    def _integration_message(self, event: IntegrationEvent, scope: HandlingScope | None) -> IntegrationMessage:
-        broker = self._required_broker(event)
-        refuse_dataclass(type(event))
-        cause, traceparent = (None, None) if scope is None else (scope.cause, scope.traceparent)
-        message = broker.message(event, Envelope.of(event, cause, traceparent), event.topic or self._topic)
-        if len(message.body) > self._max_event_bytes:
-            raise self._too_large(event, message.body)
-        return message
-
-    def _required_broker(self, event: IntegrationEvent) -> MessageBroker:
-        if self._message_broker is None:
-            raise BrokerNotConfigured(
-                f"To use {_kind_name(event)}, message_broker argument must be specified. ({type(event).__name__} is an "
-                "integration event, which goes to a message broker; make it a DomainEvent to reach this application's "
-                "handlers)"
-            )
-        return self._message_broker
-
-    def _too_large(self, event: Event, encoded: bytes) -> EventTooLarge:
-        return EventTooLarge(
-            f"{event.event_type} {event.event_id} has {len(encoded):,} bytes, more than MAX_EVENT_BYTES "
-            f"({self._max_event_bytes:,}): emit a reference to the data, or raise EVENTS_MAX_EVENT_BYTES"
-        )
-
-    def _warn_unhandled(self, event: Event) -> None:
-        if self._map:
-            logger.warning("%s %s: no handler is bound to it, nothing will happen", event.event_type, event.event_id)
-        elif not self._warned_empty:
-            self._warned_empty = True
-            logger.warning("no handler is bound at all: name the modules that bind them in handlers=[...]")
-
-
-def _check_member(spec: HandlerSpec) -> None:
-    if spec.kind == "task":
-        raise BindError(
-            f"{spec.name} is a Celery task of its own, and nobody learns when it is done: its events cannot be emitted "
-            "in a group. Emit them without one, or bind a handler that does the work"
-        )
-
-
-def _kind_name(event: IntegrationEvent) -> str:
-    """The class of ours that it derives from: NotificationEvent, ECSTEvent or IntegrationEvent."""
-    return next(base.__name__ for base in type(event).__mro__ if base.__module__ == IntegrationEvent.__module__)
+        return self._preparing.member_messages_of(event, scope, group)

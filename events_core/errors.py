@@ -4,6 +4,7 @@
 
     EventsError
     ├── ConfigurationError            a setting is missing or cannot work
+    │   ├── DependencyError           something that a handler needs cannot be made
     │   └── HandlersNotLoaded         a module named in handlers=[...] cannot be imported
     ├── EventDefinitionError          an event class cannot work as written
     │   └── DuplicateEventType        two classes claim one (event_type, version)
@@ -12,6 +13,7 @@
     ├── NotAnEvent                    something else than an event was emitted
     ├── EventTooLarge                 the encoded event exceeds MAX_EVENT_BYTES
     ├── BrokerNotConfigured           an integration event without a message broker (also a RuntimeError)
+    ├── EmitMisused                   emit cannot do there what it was called for (also a RuntimeError)
     ├── EmitError                     the broker did not confirm every delivery
     │   └── Unroutable                no queue is bound to some of the events, and some must be
     └── UndecodableEvent              a received envelope is not an event this process knows
@@ -67,6 +69,10 @@ class EventTooLarge(EventsError, ValueError):
 
 class BrokerNotConfigured(EventsError, RuntimeError):
     """An integration event was emitted, but the system has no message broker."""
+
+
+class EmitMisused(EventsError, RuntimeError):
+    """emit cannot do there what it was called for; the message says what to call instead."""
 
 
 class EmitError(EventsError):

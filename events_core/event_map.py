@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 import threading
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 from weakref import WeakKeyDictionary
 
+from events_core.entities import carries_entity
 from events_core.errors import BindError, DuplicateBinding
 from events_core.events import Event, IntegrationEvent
 from events_core.forking import call_in_child
-from events_core.gate_definitions import Definers, check_definitions, check_keys
+from events_core.gate_definitions import Definers, check_definitions, check_keys, check_secret_keys
 from events_core.handler_options import HandlerOptions
 from events_core.handlers import HandlerSpec, accepted_event, inspect_handler
 from events_core.subscribers import Subscriber
+
+#: The handlers of an event: those that have deliveries, and those that run in the caller's transaction.
+_Route = tuple[tuple[HandlerSpec, ...], tuple[HandlerSpec, ...]]
 
 
 class EventMap:
@@ -26,8 +30,9 @@ class EventMap:
         self._names: dict[str, HandlerSpec] = {}  # aliases included
         self._subscribers: list[Subscriber] = []
         self._definers: Definers = {}
-        self._routes: WeakKeyDictionary[type[Event], tuple[HandlerSpec, ...]] = WeakKeyDictionary()
+        self._routes: WeakKeyDictionary[type[Event], _Route] = WeakKeyDictionary()
         self._count = 0
+        self._in_transactions = False
         self._new_lock()
         call_in_child(self._new_lock)
 
@@ -49,6 +54,9 @@ class EventMap:
         letter (fallback_on ``"exhausted"``, the default), while the breaker is open (``"open"``), or ``"both"``.
         args: makes of the event what a Celery task is called with. Such a task has its own name and options: of these
         it takes `queue` and `args` only.
+        in_transaction: it runs during emit, in the caller's thread and transaction, before anything is sent; its error
+        is the caller's, and then nothing is sent. It has no delivery, and so none of the other options but `name`. An
+        async one needs `aemit`. What it returns or emits is emitted together with the event.
 
         Raises BindError where the worker could not run it, where the event class has no field that a key names, and
         where another handler defines the same limit, rate or breaker differently; DuplicateBinding where it is bound
@@ -59,6 +67,8 @@ class EventMap:
         if isinstance(event, type) and spec.kind != "task":
             _check_accepts(event, spec)
             check_keys(event, spec)
+        if isinstance(event, type) and not spec.in_transaction and carries_entity(event) is not None:
+            refuse_entity(event, spec.name)
         with self._lock:
             spec = self._add(event, spec)
         return spec
@@ -101,6 +111,7 @@ class EventMap:
         self._definers |= check_definitions(spec, self._definers)
         spec = self._names.get(spec.name, spec)
         self._specs[spec.name] = spec
+        self._in_transactions |= spec.in_transaction
         self._names.update(dict.fromkeys((spec.name, *spec.aliases), spec))
         self._routes.clear()
         return spec
@@ -118,19 +129,37 @@ class EventMap:
         return spec
 
     def route(self, event_class: type[Event]) -> tuple[HandlerSpec, ...]:
-        """The handlers of an event class, each once, in bind order."""
+        """The handlers that have deliveries of an event class, each once, in bind order."""
+        return self._route(event_class)[0]
+
+    def in_transaction(self, event_class: type[Event]) -> tuple[HandlerSpec, ...]:
+        """The handlers of an event class that run in the caller's transaction, each once, in bind order."""
+        return self._route(event_class)[1] if self.runs_in_transactions else ()
+
+    @property
+    def runs_in_transactions(self) -> bool:
+        """Whether any handler does."""
+        return self._in_transactions
+
+    def _route(self, event_class: type[Event]) -> _Route:
         try:
             return self._routes[event_class]
         except KeyError:
             with self._lock:
-                return self._routes.setdefault(event_class, self._find(event_class))
+                found = self._find(event_class)
+                inside = tuple(spec for spec in found if spec.in_transaction)
+                outside = tuple(spec for spec in found if not spec.in_transaction)
+                return self._routes.setdefault(event_class, (outside, inside))
 
     def _find(self, event_class: type[Event]) -> tuple[HandlerSpec, ...]:
         found = [entry for base in event_class.__mro__ for entry in self._by_class.get(base, ())]
         for pattern, entries in self._by_pattern.items():
             if fnmatch.fnmatchcase(event_class.event_type, pattern):
                 found.extend(entries)
-        return tuple(dict.fromkeys(spec for _, spec in sorted(found, key=lambda entry: entry[0])))
+        specs = tuple(dict.fromkeys(spec for _, spec in sorted(found, key=lambda entry: entry[0])))
+        for spec in specs:  # those that are bound to a base class or a pattern were not asked yet
+            check_secret_keys(event_class, spec)
+        return specs
 
     def find(self, handler_name: str) -> HandlerSpec | None:
         """The handler of that name or alias."""
@@ -185,6 +214,15 @@ def refuse_dataclass(event_class: type[Event]) -> None:
         raise BindError(
             f"{event_class.__qualname__} is decorated with @dataclass: remove it, events are models already"
         )
+
+
+def refuse_entity(event_class: type[Event], handler: str) -> NoReturn:
+    """Raise BindError: an event with an entity in it cannot leave the process, but its handler is elsewhere."""
+    raise BindError(
+        f"{event_class.__qualname__} carries an entity in its field {carries_entity(event_class)!r}, and cannot be "
+        f"sent to a worker, where {handler} runs: give the event the entity's id instead, or bind the handler with "
+        "in_transaction=True, which runs it in the caller's transaction"
+    )
 
 
 def _check_accepts(event: type[Event], spec: HandlerSpec) -> None:

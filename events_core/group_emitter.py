@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from events_core import entities
 from events_core.emitter import EventEmitter
 from events_core.errors import EmitError, NotAnEvent
 from events_core.events import Event
@@ -42,6 +43,7 @@ class GroupEmitter:
         given: Any = events
         if isinstance(given, Event):  # a model can be iterated, over its fields
             raise NotAnEvent(f"emit_group takes a list of events, not one {type(given).__name__}: [event]")
+        self._emitter.check_may_send()
         scope = current_scope()
         group = Group(str(new_event_id("group")), lambda: self._emitter.turns)
         fields = {"name": str(name), "created": f"{time.time():.3f}"}
@@ -74,17 +76,21 @@ class _Emission:
         self._sealed = False
         self._entered = 0
         self._part: list[Message] = []
+        #: The events that are in no part yet that has entered: their entities get them back if it fails.
+        self._events: list[Event] = []
         self._part_ends = 0.0
         self._bytes = 0
 
     def emit(self, events: Iterable[Event]) -> None:
         """Enter them all, and seal the group."""
+        event: Event | None = None
         try:
             for event in events:
                 self._add(event)
             self._enter()
             self._call(["seal", self._group])
         except BaseException as error:
+            entities.not_emitted(self._events if event is None else [*self._events, event])
             if self._opened and not self._sealed:
                 self._abandon(error)
             raise
@@ -101,6 +107,8 @@ class _Emission:
         if not self._part:
             self._part_ends = time.monotonic() + _LONGEST_PART
         self._part += messages
+        if messages:
+            self._events.append(event)
 
     def _enter(self) -> None:
         part, self._part = self._part, []
@@ -111,6 +119,8 @@ class _Emission:
         before_publish(part)
         self._emitter.turns.enter(part, self._group)
         after_publish(part)
+        entities.emitted(self._events)
+        self._events.clear()
         self._entered += len(part)
 
     def _call(self, operation: list[Any], part: list[Message] | None = None) -> Any:

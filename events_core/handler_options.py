@@ -39,6 +39,7 @@ class HandlerOptions(SubscriberOptions, total=False):
 
     queue: str | None
     args: Callable[[Any], tuple[Any, ...]] | None
+    in_transaction: bool
 
 
 def limits_of(name: str, limit: Any) -> tuple[Limit | Rate, ...]:

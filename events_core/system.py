@@ -16,7 +16,8 @@ from events_core.admission.turns import Turns
 from events_core.brokers.base import MessageBroker
 from events_core.catalog import Upcast, upcaster
 from events_core.celery_app import celery_broker_url, make_celery_app, tell_worker
-from events_core.containers import Container
+from events_core.containers import AnyContainer
+from events_core.containers.adapting import check_container
 from events_core.coordination import connect
 from events_core.embedded import EmbeddedRedis, open_embedded
 from events_core.emitter import Emission, EventEmitter
@@ -28,6 +29,7 @@ from events_core.group_emitter import GroupEmitter, OnComplete
 from events_core.groups import Group
 from events_core.handler_options import GRANTED, HandlerOptions, SubscriberOptions
 from events_core.handlers import HandlerSpec, inspect_handler, real_module_name
+from events_core.hold import DeliverLater, Hold
 from events_core.publishing.base import Publisher
 from events_core.publishing.connect import publisher_for
 from events_core.publishing.messages import MessageBuilder
@@ -41,6 +43,9 @@ H = TypeVar("H")
 
 #: Every system that is alive; the worker finds those of its Celery app here.
 systems: WeakSet[EventSystem] = WeakSet()
+#: Called with each system that loads its handlers, after their modules are imported: `events_core.compat` binds here
+#: what was registered before there was a system.
+when_loaded: list[Callable[[EventSystem], None]] = []
 
 
 class EventSystem:
@@ -48,9 +53,10 @@ class EventSystem:
 
     name: names its queues, its keys in Redis and its Celery app. handlers: modules that bind handlers, imported
     before the first emit and by the worker. celery: an existing Celery app, of which no setting is changed; default
-    is one made from the settings. container: makes the instances of handler classes. message_broker: carries
-    integration events to other services, and theirs to this one. settings: see `Settings`; keyword arguments beat
-    EVENTS_* variables.
+    is one made from the settings. container: makes the instances of handler classes, and what handler functions ask
+    for by annotation. message_broker: carries integration events to other services, and theirs to this one. event_map:
+    one that exists already. middleware: wraps each run of a handler in the worker, the first outermost; see
+    `DeliveryMiddleware`. settings: see `Settings`; keyword arguments beat EVENTS_* variables.
 
     Raises ConfigurationError for a name or setting that cannot work. Constructing it touches no network, file or
     thread.
@@ -62,8 +68,10 @@ class EventSystem:
         *,
         handlers: Iterable[str] = (),
         celery: Celery | None = None,
-        container: Container | None = None,
+        container: AnyContainer | None = None,
         message_broker: MessageBroker | None = None,
+        event_map: EventMap | None = None,
+        middleware: Iterable[Any] = (),
         **settings: Any,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -73,12 +81,14 @@ class EventSystem:
                 f"message_broker= takes a message broker, such as ExchangeBroker('amqp://...'), not a "
                 f"{type(message_broker).__name__}"
             )
+        check_container(container)
         self.name = name
         #: The module that made it, where the worker finds it again in a process of its own.
         self.module = real_module_name(sys._getframe(1).f_globals.get("__name__", "__main__"))
         self.settings: Settings = load_settings(name, **settings)
         self.container = container
-        self.event_map = EventMap()
+        self.event_map = EventMap() if event_map is None else event_map
+        self.middleware = tuple(middleware)
         self.owns_celery = celery is None
         self.messages = MessageBuilder(self.settings.default_queue)
         self.emitter = EventEmitter(
@@ -90,6 +100,8 @@ class EventSystem:
             turns=lambda: self.turns,
             message_broker=message_broker,
             topic=name,
+            container=container,
+            max_hops=self.settings.max_hops,
         )
         self.message_broker = message_broker
         if message_broker is not None:
@@ -212,6 +224,33 @@ class EventSystem:
         self.load()
         return await self.emitter.aemit_many(events, now=now)
 
+    def hold(self) -> Hold:
+        """``with`` or ``async with``: what is emitted in the block goes out when it ends, in one batch.
+
+        If the block raises, nothing goes out. Of nested blocks the outermost sends. It holds for `emit`, `emit_many`,
+        `aemit` and `aemit_many` of this system in this context, with the tasks and threads that asyncio starts from it;
+        ``now=True`` does not wait. In-transaction handlers run at once. Leaving it raises EmitError as `emit` does::
+
+            with events.hold():
+                order.place()
+                events.emit(OrderPlaced(...))
+                session.commit()
+        """
+        return Hold(self.emitter)
+
+    @property
+    def deliver_later(self) -> DeliverLater | None:
+        """A hook for what knows the caller's transaction, as `events_core.contrib.django` does; None: there is none.
+
+        It is called with a `Sending`, outside of handlers and `hold`, and without ``now=True``. True: it has taken
+        that, and calls it after the commit. False: emit sends at once. With None it only tells which it would do.
+        """
+        return self.emitter.deliver_later
+
+    @deliver_later.setter
+    def deliver_later(self, hook: DeliverLater | None) -> None:
+        self.emitter.deliver_later = hook
+
     def emit_group(
         self, events: Iterable[Event], *, max_parallel: int, on_complete: OnComplete = None, name: str = ""
     ) -> Group:
@@ -268,6 +307,8 @@ class EventSystem:
                     f"handlers={list(self._modules)!r} of {self.name!r}: {module!r} cannot be imported "
                     f"({type(error).__name__}: {error})"
                 ) from error
+        for bind in when_loaded:
+            bind(self)
         self._loaded = True
 
     @property

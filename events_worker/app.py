@@ -9,6 +9,8 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
     import_modules,
     worker_init,
     worker_process_init,
@@ -18,6 +20,7 @@ from celery.signals import (
 )
 
 from events_core import EventSystem
+from events_core.correlation import CorrelationFilter
 from events_core.handler_options import GRANTED
 from events_core.publishing.queues import queue_declaration
 from events_core.system import systems
@@ -135,6 +138,12 @@ def _take_nothing_over(**_: Any) -> None:
         parts.gatekeeper.hand_over.open(None)
 
 
+def _correlate(logger: Any = None, **_: Any) -> None:
+    """The worker's log formats may have ``%(correlation_id)s``."""
+    for handler in logger.handlers:
+        handler.addFilter(CorrelationFilter())
+
+
 def announce_process() -> None:
     """Say that a process of the worker begins: Celery's documented place for what each process sets up for itself."""
     worker_process_init.send(sender=None)
@@ -146,5 +155,7 @@ worker_init.connect(_consume_granted, weak=False)
 worker_shutting_down.connect(_take_nothing_over, weak=False)
 worker_process_shutdown.connect(_flush, weak=False)
 worker_shutdown.connect(_flush, weak=False)
+after_setup_logger.connect(_correlate, weak=False)
+after_setup_task_logger.connect(_correlate, weak=False)
 # The signal that led to this import is under way and may not reach us any more.
 _install_all()

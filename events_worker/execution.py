@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
+from events_core.correlation import correlating
 from events_core.envelope import Envelope
 from events_core.errors import (
     InvalidEnvelope,
     NotAnEvent,
-    UndecodableEvent,
     UnknownEventType,
     UnknownEventVersion,
     Unroutable,
@@ -26,7 +26,7 @@ from events_core.handlers import HandlerSpec
 from events_core.ids import DerivedIds
 from events_core.publishing.messages import Carried
 from events_core.scope import HandlingScope, handling
-from events_worker.holding import hold_or_bury
+from events_worker.holding import hold_or_bury, unknown_handler
 from events_worker.ledger import Begun, Claimed, Ended, Ledger, Suspect
 from events_worker.limits.gatekeeper import Gatekeeper
 from events_worker.outcome import Busy, Dead, Done, Outcome, Settled, is_failure
@@ -89,7 +89,14 @@ class Execution:
 
     def execute(self, run: Run) -> Outcome:
         """Run the delivery and settle it. Returns when the message may be acknowledged."""
-        outcome = self._decode(run) or self._verify(run)
+        undecodable = self._decode(run)
+        correlation = correlating.set(None if run.envelope is None else run.envelope.correlation_id)
+        try:
+            return self._execute(run, undecodable or self._verify(run))
+        finally:
+            correlating.reset(correlation)
+
+    def _execute(self, run: Run, outcome: Outcome | None) -> Outcome:
         if outcome is not None:
             run.starts -= 1  # its handler is not begun
         elif not run.isolated and self._gatekeeper is not None:
@@ -143,8 +150,7 @@ class Execution:
     def _verify(self, run: Run) -> Outcome | None:
         run.spec = self._find(run.task)
         if run.spec is None:
-            error = UndecodableEvent(f"no handler {run.task!r} is bound here")
-            return hold_or_bury(run, "unknown_handler", error, self._unknown_grace)
+            return hold_or_bury(run, "unknown_handler", unknown_handler(run.task), self._unknown_grace)
         hops = run.envelope.hops if run.envelope else 0
         if hops > self._max_hops:
             chain = run.headers.get("events-chain")
@@ -252,9 +258,7 @@ class Execution:
         ids = DerivedIds(run.task_id, run.event.event_id, run.event.occurred_at)
         try:
             with handling(scope, ids):
-                returned = self._runner.run(spec, run.event)
-                if returned is not None:
-                    self._emit_returned(spec, returned)
+                self._runner.run(spec, run.event, self._emit_returned)
         except BaseException as error:
             return self._after(run, spec, error)
         run.follow_ups = scope.held
@@ -269,6 +273,8 @@ class Execution:
 
     def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:
         """Emit what the handler returned, if that is events."""
+        if returned is None:
+            return
         many = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Event)
         items = list(returned) if many else [returned]
         events = [item for item in items if isinstance(item, Event)]

@@ -33,17 +33,28 @@ def find_system(path: str) -> EventSystem:
 
 
 def _named(module: ModuleType, attribute: str) -> EventSystem:
-    found = getattr(module, attribute, None)
-    if not isinstance(found, EventSystem):
-        raise ConfigurationError(f"{module.__name__}:{attribute} is {found!r}, no EventSystem")
+    value = getattr(module, attribute, None)
+    found = _system_of(value)
+    if found is None:
+        raise ConfigurationError(f"{module.__name__}:{attribute} is {value!r}, no EventSystem")
     return found
 
 
 def _only(module: ModuleType) -> EventSystem:
-    found = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, EventSystem)}
+    named = [(name, _system_of(value)) for name, value in vars(module).items()]
+    found = {id(system): (name, system) for name, system in named if system is not None}
     if not found:
         raise ConfigurationError(f"{module.__name__} holds no EventSystem: name the module that does")
     if len(found) > 1:
         names = ", ".join(sorted(f"{module.__name__}:{name}" for name, _ in found.values()))
         raise ConfigurationError(f"{module.__name__} holds several EventSystems: choose one of {names}")
     return next(iter(found.values()))[1]
+
+
+def _system_of(value: object) -> EventSystem | None:
+    """The system itself, or that of what of ours stands for one, such as `events_core.compat.EventEmitter`."""
+    if isinstance(value, EventSystem):
+        return value
+    ours = type(value).__module__.startswith("events_core.")
+    system = getattr(value, "system", None) if ours else None
+    return system if isinstance(system, EventSystem) else None

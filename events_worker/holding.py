@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
+from events_core.errors import UndecodableEvent
 from events_worker.outcome import Dead, Held
 from events_worker.run import Run
 
@@ -17,6 +18,14 @@ def held_since(run: Run) -> float:
     """When the delivery was held first, in seconds since the epoch; now, where a header names no time in the past."""
     since = run.time("events-held-since")
     return since if 0 <= since <= run.started_at else run.started_at
+
+
+def unknown_handler(name: str) -> UndecodableEvent:
+    """The error of a delivery for a handler that this worker does not know."""
+    return UndecodableEvent(
+        f"no handler {name!r} is bound here: name the module that binds it in EventSystem(..., handlers=[...]), or "
+        "start a worker that knows it"
+    )
 
 
 def hold_or_bury(

@@ -14,14 +14,13 @@ from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
 
 from events_core import EventSystem
-from events_core.errors import UndecodableEvent
 from events_core.handler_options import GRANTED
 from events_core.publishing.stored import StoredMessage
 from events_core.system import systems
 from events_worker.burial import undertaker
 from events_worker.dead_letters import DeadLetter
 from events_worker.dead_letters.raw import LONGEST_RAW
-from events_worker.holding import hold_or_bury
+from events_worker.holding import hold_or_bury, unknown_handler
 from events_worker.outcome import Dead
 from events_worker.parts import parts_of
 from events_worker.run import Run
@@ -118,8 +117,7 @@ def _hold(system: EventSystem, received: _Received, error: Any) -> None:
 
 
 def _settle_unknown(system: EventSystem, run: Run) -> None:
-    error = UndecodableEvent(f"no handler {run.task!r} is bound here")
-    outcome = hold_or_bury(run, "unknown_handler", error, system.settings.unknown_grace)
+    outcome = hold_or_bury(run, "unknown_handler", unknown_handler(run.task), system.settings.unknown_grace)
     run.starts -= 1
     parts = parts_of(system)
     parts.gatekeeper.turn_away(run, parts.settlement.settle(run, outcome))

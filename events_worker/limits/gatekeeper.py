@@ -73,13 +73,13 @@ class Gatekeeper:
             run.take_over(ready)
             return None
         try:
-            if not self._find_gates(run) and grant is None:
+            if not self.find_gates(run) and grant is None:
                 return None
         except Exception as error:  # a key of the application's
             failure = redacted(error, run.envelope)
             return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
         run.gates = run.gates or [f"pause:{spec.name}|"]
-        run.member = self._member(run) or run.task_id
+        run.member = self.member_of(run) or run.task_id
         token = grant if isinstance(grant, int) else 0
         instead = _runs_instead(spec)
         at_once = token == 0 and not instead and self._crowded.any(run.gates)
@@ -96,7 +96,7 @@ class Gatekeeper:
             return None
         return outcomes.Parked() if isinstance(answer, Parked) else Settled()
 
-    def _find_gates(self, run: Run) -> bool:
+    def find_gates(self, run: Run) -> bool:
         """Whether the run must pass any. Raises whatever a key function of the application's raises."""
         assert run.spec is not None
         assert run.event is not None
@@ -135,8 +135,8 @@ class Gatekeeper:
             run.spec = self._map.find(run.task)
             run.envelope = Envelope.parse(run.payload)
             run.event = run.envelope.event()
-            run.member = self._member(run) or run.task_id
-            return run.spec is not None and self._find_gates(run)
+            run.member = self.member_of(run) or run.task_id
+            return run.spec is not None and self.find_gates(run)
         except Exception:  # whatever it is: who runs it will tell
             return False
 
@@ -235,7 +235,7 @@ class Gatekeeper:
         self.hand_over.give_up(run.task_id)
         if isinstance(outcome, outcomes.Parked | Settled):
             return
-        member = self._member(run)
+        member = self.member_of(run)
         grant = run.headers.get(GRANT_HEADER)
         if member is not None and isinstance(grant, int):
             operation = ["release", member, _number(run), grant, [], _result(outcome), False]
@@ -243,7 +243,8 @@ class Gatekeeper:
         elif member is not None and isinstance(outcome, Dead) and (run.number > 1 or "events-group" in run.headers):
             self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))
 
-    def _member(self, run: Run) -> str | None:
+    def member_of(self, run: Run) -> str | None:
+        """How its gates know the delivery, whatever its generation; None where its handler is not known here."""
         if not run.generation:
             return run.task_id
         spec = self._map.find(run.task)
@@ -256,7 +257,7 @@ class Gatekeeper:
     def bury(self, run: Run) -> None:
         """The run will not be: it was revoked, or has expired. What it holds or waits for is given up."""
         self.hand_over.give_up(run.task_id)
-        member = self._member(run)
+        member = self.member_of(run)
         if member is not None:
             self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))
 

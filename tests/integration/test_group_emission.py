@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from events_core import DomainEvent, EmitError
+from events_core import DomainEvent, EmitError, EventSystem
 from events_core.admission.client import Go, Stale
+from events_core.entities import Entity
 from events_core.errors import EventTooLarge
 from events_core.groups import Group
 from events_core.scope import handling
@@ -222,3 +223,23 @@ class TestRepeated:
         again, after_again = self.emit(office, cause, 20)
         assert (again.id, after_again.event_id) == (group.id, after.event_id)
         assert (office.granted, group.progress().total, group.progress().done) == ([], 20, 20)
+
+
+def test_what_could_not_be_emitted_is_in_its_entity_again(redis_url: str, system_name: str) -> None:
+    """Of the events that an entity has handed out; what has entered is safe, and is not."""
+
+    class Basket(Entity):
+        pass
+
+    class Taken(DomainEvent, event_type="groups.taken"):
+        text: str
+
+    events = EventSystem(system_name, broker_url=redis_url, max_event_bytes=400)
+    events.bind(Taken, lambda event: None, name="take")
+    basket = Basket()
+    for length in (1, 2, 1000):  # the last one is too large
+        basket.add_event(Taken(text="x" * length))
+    with pytest.raises(EventTooLarge):
+        events.emit_group(basket.collect_events(), max_parallel=1)
+    assert len(basket.collect_events()) == 3
+    events.close()
