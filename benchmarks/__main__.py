@@ -54,13 +54,16 @@ BROKERS = {
     "brokers-subscribe": "brokers:subscribe",
     "brokers-bus": "brokers_bus",
 }
-NAMES = GENERAL | TRANSPORT | LIMITS | BROKERS
+#: Those of web applications, likewise; only run when named.
+WEB = {"web": "web"}
+NAMES = GENERAL | TRANSPORT | LIMITS | BROKERS | WEB
 #: Heading in docs/benchmarks.md -> whose results are recorded there.
 SECTIONS = {
     "Results": GENERAL,
     "Results of the Redis Streams transport": TRANSPORT,
     "Results of limits": LIMITS,
     "Results of message brokers": BROKERS,
+    "Results of web applications": WEB,
 }
 
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from events_core import EmitError
+from events_core.contrib.fastapi import CorrelationMiddleware, health, held, lifespan
 from examples.shop.events import OrderPlaced
 from examples.shop.system import events
 
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Leave the broker when the server ends."""
-    yield
-    events.close()
-
-
-app = FastAPI(title="shop", lifespan=lifespan)
+app = FastAPI(title="shop", lifespan=lifespan(events), dependencies=[held(events)])
+app.add_middleware(CorrelationMiddleware)
+app.add_api_route("/readyz", health(events))
 _numbers = itertools.count(1)
 
 
@@ -47,14 +41,17 @@ class Accepted(BaseModel):
 
 @app.post("/orders", status_code=202)
 async def place_order(order: NewOrder) -> Accepted:
-    """Accept an order. 503 when the broker did not confirm it: the customer may try again."""
+    """Accept an order. What is emitted goes out when this has returned, before the customer hears of it."""
     placed = OrderPlaced(order_id=uuid4(), number=next(_numbers), **order.model_dump())
-    try:
-        emission = await events.aemit(placed)
-    except EmitError as error:
-        raise HTTPException(503, "orders cannot be taken right now, try again") from error
+    emission = await events.aemit(placed)
     deliveries = {delivery.handler: delivery.task_id for delivery in emission.deliveries}
     return Accepted(order_id=placed.order_id, number=placed.number, event_id=emission.event_id, deliveries=deliveries)
+
+
+@app.exception_handler(EmitError)
+async def refuse(request: Request, error: EmitError) -> JSONResponse:
+    """503 when the broker did not confirm an order: the customer may try again."""
+    return JSONResponse({"detail": "orders cannot be taken right now, try again"}, 503)
 
 
 @app.get("/")
@@ -66,5 +63,5 @@ async def about() -> dict[str, Any]:
 
 @app.get("/healthz")
 async def healthz() -> dict[str, bool]:
-    """Whether this process answers."""
+    """Whether this process answers; /readyz tells whether the servers behind it do."""
     return {"ok": True}
