@@ -1,0 +1,1 @@
+"""A Django shop: an order is placed in a transaction, and what follows from it happens on a worker."""

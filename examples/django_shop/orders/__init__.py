@@ -1,0 +1,1 @@
+"""Orders: their model, their events, and what follows from these."""
