@@ -17,8 +17,8 @@ from events_worker.cli.output import cell, console, print_json, table
 from events_worker.cli.reach import reachable_parts
 from events_worker.limits.overview import parked_count, paused_handlers
 
-#: Seconds that workers have for answering a ping.
-_PING = 1.0
+#: Seconds that workers have for answering.
+_ANSWER = 1.0
 
 
 @click.command()
@@ -28,13 +28,15 @@ def status(system: EventSystem, as_json: bool) -> None:
     """Show how many deliveries wait, are scheduled, parked and dead, which handlers are paused, and who works."""
     parts = reachable_parts(system)
     counts, workers = _ask_broker(system)
+    taken = {queue for queues in workers.values() for queue in queues}
     shown: dict[str, Any] = {
         "queues": counts,
         "scheduled": parts.schedule.count(),
         "dead": parts.dead_letters.count(),
         "parked": parked_count(parts.coordination),
         "paused": list(paused_handlers(parts.coordination)),
-        "workers": workers,
+        "workers": sorted(workers),
+        "unconsumed": [queue for queue, ready in counts.items() if ready and queue not in taken],
     }
     if as_json:
         print_json(shown)
@@ -42,8 +44,8 @@ def status(system: EventSystem, as_json: bool) -> None:
         _print(shown)
 
 
-def _ask_broker(system: EventSystem) -> tuple[dict[str, int], list[str]]:
-    """The number of ready messages by queue, and the names of the workers that answer."""
+def _ask_broker(system: EventSystem) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """The number of ready messages by queue, and the workers that answer, each with the queues that it takes from."""
     system.open_embedded()
     # Every wait is bounded; the option names are those of kombu's transports, which refuse each other's
     driver = system.celery.connection_for_write().transport.driver_type
@@ -53,13 +55,13 @@ def _ask_broker(system: EventSystem) -> tuple[dict[str, int], list[str]]:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
             counts = {name: ready(connection, name) for name in sorted(system.queues())}
-            answers = system.celery.control.ping(timeout=_PING, connection=connection)
+            answers = system.celery.control.inspect(timeout=_ANSWER, connection=connection).active_queues()
         except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
             raise CommandFailed(
                 f"the broker {shown_url(connection.as_uri())} does not answer: "
                 f"{reason_of(error)}. Start it, or correct EVENTS_BROKER_URL"
             ) from error
-    return counts, sorted(name for answer in answers or () for name in answer)
+    return counts, {name: [queue["name"] for queue in queues or ()] for name, queues in (answers or {}).items()}
 
 
 def _print(shown: dict[str, Any]) -> None:
@@ -74,5 +76,7 @@ def _print(shown: dict[str, Any]) -> None:
         out.print(f"parked: {shown['parked']} (events limits, events groups, events pause say for what)")
     if shown["paused"]:
         out.print(cell(f"paused: {', '.join(shown['paused'])}", "yellow"))
+    for queue in shown["unconsumed"] if shown["workers"] else ():
+        out.print(cell(f"{queue}: no worker takes from it: start one with -Q {queue}, or without -Q", "yellow"))
     names = shown["workers"]
     out.print(cell(f"workers: {', '.join(names)}" if names else "workers: none answered", "" if names else "yellow"))

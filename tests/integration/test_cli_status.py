@@ -23,7 +23,7 @@ def shop(tmp_path: Path, broker_url: str, redis_url: str) -> Shop:
 @pytest.mark.new_processes  # the command as people run it, which has to import for itself all that it needs
 def test_queues_that_were_never_declared_hold_nothing(shop: Shop) -> None:
     nothing = {"queues": {"mail": 0, "shop.events": 0}, "scheduled": 0, "dead": 0}
-    assert shop.json("status") == {**nothing, "parked": 0, "paused": [], "workers": []}
+    assert shop.json("status") == {**nothing, "parked": 0, "paused": [], "workers": [], "unconsumed": []}
     assert "workers: none answered" in shop.events("status").stdout
 
 
@@ -39,6 +39,16 @@ def test_what_waits_and_who_works(shop: Shop) -> None:
     wait_until(settled, 60, "two dead letters and nothing waiting")
     assert shop.json("status")["workers"] == ["one@shop"]
     assert "one@shop" in shop.events("status").stdout
+
+
+def test_a_queue_that_no_worker_takes_from(shop: Shop) -> None:
+    """The commonest slip with -Q: deliveries wait there, and nothing is wrong anywhere."""
+    shop.place_orders(1)
+    shop.worker("-Q", "mail")
+    wait_until(lambda: shop.json("status")["workers"], 30, "the worker to answer")
+    assert shop.json("status")["unconsumed"] == ["shop.events"]
+    advice = "shop.events: no worker takes from it: start one with -Q shop.events, or without -Q"
+    assert advice in shop.events("status").stdout
 
 
 @pytest.mark.parametrize("url", ["redis://:hidden@127.0.0.1:1/0", "amqp://shop:hidden@127.0.0.1:1//"])
