@@ -9,7 +9,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench bench-transport bench-limits bench-brokers test-chaos test-browser test-docker test-contract clean
+.PHONY: help setup demo test check bench bench-transport bench-limits bench-brokers bench-web test-chaos test-browser test-docker test-contract clean
 
 help:
 	@echo "make demo          a small shop with its two workers, on the embedded Redis (SERVE=1: leave it running)"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench-transport  those of the Redis Streams transport; fails if a target is missed"
 	@echo "make bench-limits  those of limits and groups; fails if a target is missed"
 	@echo "make bench-brokers those of message brokers; fails if a target is missed"
+	@echo "make bench-web     those of a web application; fails if a target is missed"
 	@echo "make test-chaos    kills workers and servers, for minutes"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
@@ -65,10 +66,14 @@ bench-limits: $(STAMP)
 bench-brokers: $(STAMP)
 	$(BIN)/python -m benchmarks --must-hold brokers-publish brokers-subscribe brokers-bus $(ARGS)
 
+# Likewise; about a minute.
+bench-web: $(STAMP)
+	$(BIN)/python -m benchmarks --must-hold web $(ARGS)
+
 # pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
 test-chaos test-browser test-docker test-contract: test-%: $(STAMP)
 	$(PYTEST) -m $* $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .demo .two_services .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .demo .two_services .user_registration .modular_monolith .django_shop .online_chat .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

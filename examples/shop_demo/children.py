@@ -63,6 +63,11 @@ class Child:
         if self._process.poll() is None:
             self._process.terminate()
 
+    def kill(self) -> None:
+        """SIGKILL to it and its children, as a machine that fails."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def end(self) -> None:
         """Wait for its end; SIGKILL to it and its children when that takes more than 10 s."""
         try:

@@ -1,0 +1,1 @@
+"""A Celery project before and after it adopts events; see README.md."""

@@ -1,0 +1,1 @@
+"""The user service: who has an account, and whose address is verified."""
