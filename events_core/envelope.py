@@ -50,30 +50,20 @@ class Envelope:
 
         Raises EventDefinitionError for a value that JSON cannot hold.
         """
-        event_id = str(event.event_id)
+        envelope = cls.without_data(event, cause)
+        envelope.traceparent = traceparent
         try:
-            data = event.__pydantic_serializer__.to_json(
+            envelope.data = event.__pydantic_serializer__.to_json(
                 event, exclude=_META, by_alias=False, round_trip=True, context=REVEALED, warnings=False
             )  # warnings would quote values
         except PydanticSerializationError as error:
             secret = bool(secret_fields(type(event)))  # a serializer of the application's may quote a value
             reason = "a serializer failed; it may have quoted a secret" if secret else error
             raise EventDefinitionError(
-                f"{event.event_type} {event_id} cannot be written as JSON ({reason}): give the field a type that can "
-                'be; for bytes in a nested model set ser_json_bytes and val_json_bytes to "base64" there'
+                f"{event.event_type} {envelope.id} cannot be written as JSON ({reason}): give the field a type that "
+                'can be; for bytes in a nested model set ser_json_bytes and val_json_bytes to "base64" there'
             ) from (None if secret else error)
-        return cls(
-            id=event_id,
-            type=event.event_type,
-            version=event.version,
-            kind=event.event_kind,
-            occurred_at=event.occurred_at.isoformat(),
-            correlation_id=(current_correlation_id() or event_id) if cause is None else cause.correlation_id,
-            causation_id=None if cause is None else cause.id,
-            hops=0 if cause is None else cause.hops + 1,
-            data=data,
-            traceparent=traceparent,
-        )
+        return envelope
 
     @classmethod
     def without_data(cls, event: Event, cause: Envelope | None = None) -> Envelope:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from events_core.errors import BindError
+from events_core.errors import BindError, NotAnEvent
 from events_core.events import Event
 from events_core.handler_options import (
     DEFAULT_RETRY,
@@ -41,6 +41,19 @@ class EventHandler(ABC, Generic[E_contra]):
     @abstractmethod
     def handle(self, event: E_contra) -> Any:
         """Do what must follow from the event. May be ``async def``; returned events are emitted as follow-ups."""
+
+
+def returned_events(returned: Any, handler: str) -> list[Event] | None:
+    """The events that a handler returned: one, several, or none; None where it returned something else.
+
+    Raises NotAnEvent for events among something else.
+    """
+    many = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Event)
+    items = [] if returned is None else list(returned) if many else [returned]
+    events = [item for item in items if isinstance(item, Event)]
+    if events and len(events) < len(items):
+        raise NotAnEvent(f"{handler} returned events mixed with something else: return events only")
+    return events if events or not items else None
 
 
 @dataclass(frozen=True, slots=True)

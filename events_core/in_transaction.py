@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from typing import Any
 from events_core.containers import AnyContainer
 from events_core.containers.resolving import aresolving, resolving
 from events_core.envelope import Envelope
-from events_core.errors import EmitMisused, NotAnEvent
+from events_core.errors import EmitMisused
 from events_core.events import Event
-from events_core.handlers import HandlerSpec
+from events_core.handlers import HandlerSpec, returned_events
 from events_core.publishing.messages import Carried
 
 #: Makes the instances of such handlers in this context, as a dispatcher does for its transaction. Default: the
@@ -74,7 +74,7 @@ def call(spec: HandlerSpec, event: Event, container: AnyContainer | None) -> lis
         if inspect.isawaitable(returned):
             getattr(returned, "close", lambda: None)()
             raise _is_async(spec)
-        return _events_of(spec, returned)
+        return returned_events(returned, spec.name) or []
 
 
 async def acall(spec: HandlerSpec, event: Event, container: AnyContainer | None) -> list[Event]:
@@ -88,7 +88,7 @@ async def acall(spec: HandlerSpec, event: Event, container: AnyContainer | None)
         returned = target(event, **{name: await resolve(wanted) for name, wanted in spec.needs})
         if inspect.isawaitable(returned):
             returned = await returned
-        return _events_of(spec, returned)
+        return returned_events(returned, spec.name) or []
 
 
 def _callable(spec: HandlerSpec, resolve: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -100,15 +100,6 @@ def _callable(spec: HandlerSpec, resolve: Callable[[Any], Any]) -> Callable[...,
         getattr(instance, "close", lambda: None)()
         _refuse(spec)
     return instance.handle  # type: ignore[no-any-return]
-
-
-def _events_of(spec: HandlerSpec, returned: Any) -> list[Event]:
-    many = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Event)
-    items = [] if returned is None else list(returned) if many else [returned]
-    events = [item for item in items if isinstance(item, Event)]
-    if events and len(events) < len(items):
-        raise NotAnEvent(f"{spec.name} returned events mixed with something else: return events only")
-    return events
 
 
 def _is_async(spec: HandlerSpec) -> EmitMisused:

@@ -16,13 +16,12 @@ from events_core.correlation import correlating
 from events_core.envelope import Envelope
 from events_core.errors import (
     InvalidEnvelope,
-    NotAnEvent,
     UnknownEventType,
     UnknownEventVersion,
     Unroutable,
 )
 from events_core.events import Event
-from events_core.handlers import HandlerSpec
+from events_core.handlers import HandlerSpec, returned_events
 from events_core.ids import DerivedIds
 from events_core.publishing.messages import Carried
 from events_core.scope import HandlingScope, handling
@@ -275,14 +274,10 @@ class Execution:
         """Emit what the handler returned, if that is events."""
         if returned is None:
             return
-        many = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Event)
-        items = list(returned) if many else [returned]
-        events = [item for item in items if isinstance(item, Event)]
-        if events and len(events) < len(items):
-            raise NotAnEvent(f"{spec.name} returned events mixed with something else: return events only")
+        events = returned_events(returned, spec.name)
         if events:
             self._emitter.emit_many(events)
-        elif items and spec.name not in self._odd_returns:
+        elif events is None and spec.name not in self._odd_returns:
             self._odd_returns.add(spec.name)
             kind = type(returned).__name__
             logger.warning("%s returned a %s, which is ignored: only events are emitted", spec.name, kind)

@@ -12,8 +12,9 @@ from typing import Any, Self
 from events_core.compat.domain_factory import DomainEventHandlerFactory
 from events_core.containers.steps import Steps, awalk
 from events_core.entities import Entity, emitted, not_emitted, pending_events
-from events_core.errors import BrokerNotConfigured, EmitMisused, NotAnEvent
+from events_core.errors import BrokerNotConfigured, EmitMisused
 from events_core.events import Event, IntegrationEvent
+from events_core.handlers import returned_events
 from events_core.system import EventSystem
 
 logger = logging.getLogger("events_core.emitter")  # what it says there: nothing will happen
@@ -118,7 +119,7 @@ class DomainEventDispatcher:
             returned = handler.handle(event)
             if inspect.isawaitable(returned):
                 returned = yield returned
-            work.follow(event, _events_of(returned, handler))
+            work.follow(event, returned_events(returned, type(handler).__qualname__) or [])
         if not handlers and not self._is_for_system(event):
             logger.warning("%s %s: no handler is bound to it, nothing will happen", event.event_type, event.event_id)
 
@@ -188,12 +189,3 @@ class _Work:
                     f"{' > '.join(chain[-4:])}. Break the circle where an event says no news"
                 )
             self._waiting.append(event)
-
-
-def _events_of(returned: Any, handler: Any) -> list[Event]:
-    many = isinstance(returned, Iterable) and not isinstance(returned, str | bytes | Event)
-    items = [] if returned is None else list(returned) if many else [returned]
-    events = [item for item in items if isinstance(item, Event)]
-    if events and len(events) < len(items):
-        raise NotAnEvent(f"{type(handler).__qualname__} returned events mixed with something else: return events only")
-    return events
