@@ -9,11 +9,11 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench bench-transport bench-limits bench-brokers bench-web test-chaos test-browser test-docker test-contract clean
+.PHONY: help setup demo test check bench bench-transport bench-limits bench-brokers bench-web test-apps test-chaos test-browser test-docker test-contract clean
 
 help:
 	@echo "make demo          a small shop with its two workers, on the embedded Redis (SERVE=1: leave it running)"
-	@echo "make test          everything that a change must pass: check, then the tests"
+	@echo "make test          what every change must pass: check, then the tests"
 	@echo "make check         ruff, mypy, import-linter"
 	@echo "make bench         benchmarks beside plain Celery"
 	@echo "make bench-transport  those of the Redis Streams transport; fails if a target is missed"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-brokers those of message brokers; fails if a target is missed"
 	@echo "make bench-web     those of a web application; fails if a target is missed"
 	@echo "make test-chaos    kills workers and servers, for minutes"
+	@echo "make test-apps     the examples and other whole applications, each in processes of its own"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
 	@echo "make test-contract the contracts of brokers: workers on stock Redis and RabbitMQ, and restarted servers"
@@ -69,6 +70,9 @@ bench-brokers: $(STAMP)
 # Likewise; about a minute.
 bench-web: $(STAMP)
 	$(BIN)/python -m benchmarks --must-hold web $(ARGS)
+
+test-apps: $(STAMP)
+	$(PYTEST) -m apps -n 4 --dist worksteal $(ARGS)
 
 # pytest's exit 5, "no test was selected", fails here as it should: a target without tests tests nothing.
 test-chaos test-browser test-docker test-contract: test-%: $(STAMP)

@@ -19,6 +19,8 @@ from examples.shop.journal import open_journal
 from examples.shop_demo.account import Account
 from tests.support.processes import Process, child_env, start_python
 
+pytestmark = pytest.mark.apps
+
 DONE = "demo: 300 emitted, 1498 deliveries: 1497 done, 1 dead, 0 lost"
 
 

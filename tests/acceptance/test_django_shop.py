@@ -12,6 +12,8 @@ from tests.support.django_shop import LETTERS, DjangoShop, start_django_shop
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 README = ROOT / "examples" / "django_shop" / "README.md"
 
 

@@ -7,8 +7,12 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+
 from tests.support import markdown
 from tests.support.processes import ROOT, start_python
+
+pytestmark = pytest.mark.apps
 
 PAGE = ROOT / "docs" / "testing.md"
 CODE = "\n".join(block.code for block in markdown.blocks(PAGE) if block.language == "python")

@@ -15,6 +15,8 @@ from tests.support.processes import ROOT, start_python, start_worker
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 QUICKSTART = ROOT / "examples" / "quickstart" / "shop.py"
 ORDER = {"sku": "tea", "quantity": 2, "email": "ada@example.com", "card_token": "tok_visa"}
 

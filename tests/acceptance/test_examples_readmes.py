@@ -23,6 +23,8 @@ from tests.support import markdown
 from tests.support.markdown import Block
 from tests.support.processes import ROOT, start_python
 
+pytestmark = pytest.mark.apps
+
 EXAMPLES = ROOT / "examples"
 READMES = sorted(EXAMPLES.glob("*/README.md"))
 #: Commands that come from elsewhere.

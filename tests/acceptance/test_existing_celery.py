@@ -12,6 +12,8 @@ from events_core.transport.schemes import with_streams
 from tests.support import markdown
 from tests.support.processes import READY, ROOT, Process, start_python
 
+pytestmark = pytest.mark.apps
+
 EXAMPLE = ROOT / "examples" / "existing_celery"
 LINES = (r"stock is reserved for order 7$", r"receipt is sent for order 7$")
 

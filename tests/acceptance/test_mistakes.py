@@ -13,7 +13,7 @@ from tests.support.markdown import code_words
 from tests.support.processes import ROOT, start_python
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures("redis_server")
+pytestmark = [pytest.mark.usefixtures("redis_server"), pytest.mark.apps]
 
 PAGE = ROOT / "docs" / "mistakes.md"
 SYSTEM = """

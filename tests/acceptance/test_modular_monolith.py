@@ -19,6 +19,8 @@ from tests.support.processes import Process, start_python, start_worker
 from tests.support.shop import Shop
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 APP = "examples.modular_monolith.core.events"
 ADA = {"email": "ada@example.com", "password": "correct horse", "full_name": "Ada"}
 

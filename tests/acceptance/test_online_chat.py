@@ -20,6 +20,8 @@ from tests.support.online_chat import Person, Server, any_text, start_server, vi
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 
 @pytest.fixture
 def servers(redis_url: str) -> tuple[Server, Server]:

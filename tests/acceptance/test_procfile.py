@@ -20,6 +20,8 @@ from tests.support import processes
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 USER, PASSWORD = "operator", "only-for-this-test"
 STARTED = r"(\w+)\.1 started \(pid=(\d+)\)"
 BIN = Path(sys.executable).parent

@@ -18,6 +18,8 @@ from tests.support import processes
 from tests.support.two_services import QUEUES, Services
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 ORDERS = 40
 STARTED = r"(\w+)\.1 started \(pid=(\d+)\)"
 

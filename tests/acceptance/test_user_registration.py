@@ -14,6 +14,8 @@ from tests.support.ports import free_port
 from tests.support.user_registration import ADA, KEY, Services, token_in
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 ANYBODY = Subscription("anybody", frozenset({("users", "#")}))
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.django_project import Project
 
+pytestmark = pytest.mark.apps
+
 BEGIN = """
 import json, re
 from uuid import uuid4

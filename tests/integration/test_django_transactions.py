@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.django_project import Project
 
+pytestmark = pytest.mark.apps
+
 
 @pytest.fixture
 def project(tmp_path: Path, redis_url: str, system_name: str) -> Project:

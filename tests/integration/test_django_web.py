@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.django_project import Project
 
+pytestmark = pytest.mark.apps
+
 VIEWS = """
 import logging
 

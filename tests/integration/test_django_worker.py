@@ -14,6 +14,8 @@ from tests.support.django_project import Project
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 HANDLERS = """
 import asyncio, os, threading
 

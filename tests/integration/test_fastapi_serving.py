@@ -26,6 +26,8 @@ from tests.support.broker_queues import envelopes, length
 from tests.support.processes import Process, start_python
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 
 class Stopped(DomainEvent, event_type="serving.stopped"):
     pass

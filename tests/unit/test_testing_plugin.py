@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.processes import child_env
 
+pytestmark = pytest.mark.apps
+
 pytest_plugins = ["pytester"]
 
 INSTALLED = any(point.name == "celery_events" for point in metadata.entry_points(group="pytest11"))
