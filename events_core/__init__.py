@@ -71,14 +71,29 @@ _HOMES = {
     "RetryLater": "events_core.policies",
     "Secret": "events_core.secret",
 }
+#: Parts of a system that have modules of their own, for those who look for them here.
+_PARTS = {
+    "AggregateRoot": "events_core.entities",
+    "Entity": "events_core.entities",
+    "EventEmitter": "events_core.compat",
+    "EventProcessor": "events_core.processor",
+    "Mediator": "events_core.mediator",
+    "Request": "events_core.mediator",
+    "RequestHandler": "events_core.mediator",
+    "RequestHandlerDoesNotExist": "events_core.errors",
+    "RequestMap": "events_core.mediator",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = _HOMES.get(name) or _PARTS.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(home), name)
+    if name in _HOMES:
+        globals()[name] = value
     return value
 
 

@@ -1,4 +1,4 @@
-"""EventEmitter: a domain event becomes its deliveries, an integration event one message; both go out confirmed."""
+"""A domain event becomes its deliveries, an integration event one message; both go out confirmed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from events_core import entities
@@ -18,7 +19,7 @@ from events_core.errors import ConfigurationError, EmitError, EmitMisused
 from events_core.event_map import EventMap
 from events_core.events import Event, IntegrationEvent
 from events_core.handlers import HandlerSpec
-from events_core.hold import DeliverLater, Sending, held_by
+from events_core.hold import DeliverLater, Fate, Sending, held_by
 from events_core.in_transaction import Joined, acall, call, check_hops, joined_by, joining
 from events_core.preparing import GROUP_HEADER, Preparing
 from events_core.publishing.base import Publisher, publish_in_chunks, unsent
@@ -28,7 +29,10 @@ from events_core.publishing.signals import after_publish, before_publish
 from events_core.publishing.ways import Way, go_each_way, together
 from events_core.scope import HandlingScope, current_scope
 
-__all__ = ["GROUP_HEADER", "Emission", "EventEmitter"]
+if TYPE_CHECKING:
+    from events_core.compat.emitter import EventEmitter
+
+__all__ = ["GROUP_HEADER", "DeliveryEmitter", "Emission", "EventEmitter"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +48,14 @@ class Emission:
     deliveries: tuple[Delivery, ...]
 
 
-class EventEmitter:
+def __getattr__(name: str) -> Any:
+    """`EventEmitter`, made of an event map as replaced systems make theirs, is looked for here."""
+    if name != "EventEmitter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("events_core.compat").EventEmitter
+
+
+class DeliveryEmitter:
     """Emits domain events to the handlers of an event map, and integration events to a message broker.
 
     publisher: called on the first emit, so that constructing an emitter touches no network. turns: where deliveries
@@ -84,6 +95,14 @@ class EventEmitter:
         #: Takes what an emit would send now, and sends it later; see `EventSystem.deliver_later`.
         self.deliver_later: DeliverLater | None = None
         self._warned_of_blocking = False
+
+    def emit(self, event: Event, *, now: bool = False) -> Emission:
+        """As `emit_many`, one event."""
+        return self.emit_many((event,), now=now)[0]
+
+    async def aemit(self, event: Event, *, now: bool = False) -> Emission:
+        """As `aemit_many`, one event."""
+        return (await self.aemit_many((event,), now=now))[0]
 
     def emit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:
         """Emit events in one batch; return when the brokers have confirmed all of it.
@@ -127,10 +146,11 @@ class EventEmitter:
 
     def _prepare(self, events: Iterable[Event], now: bool) -> tuple[list[Emission], Joined]:
         """The messages of the events, and which of these have in-transaction handlers."""
-        outer = None if now else joined_by(self)
-        joined = outer or Joined(self)
-        emissions = self._add(joined, events)
-        return emissions, Joined(self) if outer is not None else joined
+        outer = joined_by(self)
+        if outer is not None and not now:
+            return self._add(outer, events), Joined(self)
+        joined = Joined(self, cause=None if outer is None else outer.cause)
+        return self._add(joined, events), joined
 
     def _add(self, joined: Joined, events: Iterable[Event]) -> list[Emission]:
         scope = current_scope()
@@ -161,32 +181,41 @@ class EventEmitter:
             joined.cause = Envelope.without_data(event, cause)
             check_hops(joined.cause, self._max_hops)
             for spec in self._map.in_transaction(type(event)):
-                yield spec, event
+                # a copy each, as deliveries have: what one does to a list in it, no other one sees; an entity is shared
+                own = event if entities.carries_entity(type(event)) else event.model_copy(deep=True)
+                yield spec, own
 
     def _keeps(self, joined: Joined, now: bool) -> bool:
-        """Whether it goes out later: with the delivery that is handled, a hold block, or a transaction."""
-        if now:
-            return False
-        scope = current_scope()
-        if scope is not None and not scope.closed:
-            scope.held.extend(joined.messages)
-            entities.emitted(joined.events)
-            return True
+        return not now and self.keeps(joined.messages, joined.events)
+
+    def keeps(self, messages: Sequence[Carried], events: Sequence[Event]) -> bool:
+        """Whether it goes out later: with a hold block, the delivery that is handled, or a transaction."""
         held = held_by(self)
         if held is not None:
-            held.messages.extend(joined.messages)
-            held.events.extend(joined.events)
+            held.messages.extend(messages)
+            held.events.extend(events)
+            held.fates.extend(self._fate(messages, events))
             return True
+        scope = current_scope()
+        if scope is not None and not scope.closed:
+            scope.held.extend(messages)
+            scope.fates.extend(self._fate(messages, events))
+            entities.emitted(events)
+            return True
+        later = self.deliver_later
         try:
-            return self.send_later(joined.messages, joined.events)
+            return later is not None and later(Sending(self, messages, events))
         except BaseException:  # the caller's transaction is such that nobody can wait for it
-            entities.not_emitted(joined.events)
+            entities.not_emitted(events)
             raise
 
-    def send_later(self, messages: Sequence[Carried], events: Sequence[Event]) -> bool:
-        """Whether the hook for the caller's transaction has taken them, to `send` them after the commit."""
-        later = self.deliver_later
-        return later is not None and later(Sending(self, messages, events))
+    def _fate(self, messages: Sequence[Carried], events: Sequence[Event]) -> list[Fate]:
+        """What tells whether the caller's transaction was rolled back; nothing where nobody knows of one."""
+        watch = getattr(self.deliver_later, "watch", None)
+        if watch is None:
+            return []
+        fate = Fate(messages, events)
+        return [fate] if fate.watched(watch) else []
 
     def check_may_send(self) -> None:
         """Raise EmitMisused where what is emitted would go out later; for what cannot wait."""
@@ -199,7 +228,8 @@ class EventEmitter:
                 "(Django: transaction.on_commit(lambda: events.emit_group(...)))"
             )
 
-    def _warn_if_blocking(self) -> None:
+    def warn_if_blocking(self) -> None:
+        """Say once that the caller's event loop stands still."""
         if not self._warned_of_blocking and asyncio._get_running_loop() is not None:
             self._warned_of_blocking = True
             logger.warning(
@@ -211,7 +241,7 @@ class EventEmitter:
         """Publish what has been emitted. events: those that it stands for, which their entities may forget then."""
         try:
             if messages:
-                self._warn_if_blocking()
+                self.warn_if_blocking()
                 self.publish(messages)
         except BaseException:
             entities.not_emitted(events)

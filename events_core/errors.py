@@ -13,6 +13,8 @@
     ├── NotAnEvent                    something else than an event was emitted
     ├── EventTooLarge                 the encoded event exceeds MAX_EVENT_BYTES
     ├── BrokerNotConfigured           an integration event without a message broker (also a RuntimeError)
+    ├── RequestHandlerDoesNotExist    no handler is bound to a request (also a LookupError)
+    ├── HandlerInUse                  one instance of a request handler was given two requests at once
     ├── EmitMisused                   emit cannot do there what it was called for (also a RuntimeError)
     ├── EmitError                     the broker did not confirm every delivery
     │   └── Unroutable                no queue is bound to some of the events, and some must be
@@ -73,6 +75,14 @@ class BrokerNotConfigured(EventsError, RuntimeError):
 
 class EmitMisused(EventsError, RuntimeError):
     """emit cannot do there what it was called for; the message says what to call instead."""
+
+
+class RequestHandlerDoesNotExist(EventsError, LookupError):
+    """No handler is bound to the class of a request."""
+
+
+class HandlerInUse(EventsError, RuntimeError):
+    """One handler instance with a list of events of its own was given two requests at once."""
 
 
 class EmitError(EventsError):

@@ -197,7 +197,13 @@ def check_event(event: Any) -> None:
             raise BindError("the pattern is empty: bind to an event class or to a pattern such as 'order.*'")
         return
     if not isinstance(event, type) or not issubclass(event, Event):
-        raise BindError(f"{event!r} is no event class: subclass DomainEvent, or give a pattern such as 'order.*'")
+        if hasattr(event, "handle") or (callable(event) and not isinstance(event, type)):
+            raise BindError(
+                f"{getattr(event, '__qualname__', event)!r} is a handler, and no event class: write "
+                "@events.handler(OrderPlaced), with the event that it handles"
+            )
+        what = repr(event) if isinstance(event, type) else f"a value of type {type(event).__name__}"
+        raise BindError(f"{what} is no event class: subclass DomainEvent, or give a pattern such as 'order.*'")
     refuse_dataclass(event)
     if issubclass(event, IntegrationEvent):
         raise BindError(

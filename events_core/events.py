@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
-from events_core.errors import DuplicateEventType, EventDefinitionError
+from events_core.errors import BindError, DuplicateEventType, EventDefinitionError
 from events_core.ids import new_event_id
 from events_core.secret import is_secret_path, reveal_secrets, shown_fields
 
@@ -41,7 +41,24 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Event(BaseModel):
+if TYPE_CHECKING:  # for whose readers it is pydantic's, which says what a constructor takes
+    from pydantic._internal._model_construction import ModelMetaclass as _EventMeta
+else:
+
+    class _EventMeta(type(BaseModel)):
+        """Tells of @dataclass on an event when the event is made; else it would miss arguments nobody knows of."""
+
+        def __setattr__(cls, name: str, value: Any) -> None:
+            if name == "__init__" and "__dataclass_fields__" in cls.__dict__:
+                value = _refuse_dataclass
+            super().__setattr__(name, value)
+
+
+def _refuse_dataclass(self: Any, *args: Any, **values: Any) -> None:
+    raise BindError(f"{type(self).__qualname__} is decorated with @dataclass: remove it, events are models already")
+
+
+class Event(BaseModel, metaclass=_EventMeta):
     """Something that happened.
 
     Subclass `DomainEvent`, `NotificationEvent` or `ECSTEvent`, and declare the fields::

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from events_core import entities
-from events_core.emitter import EventEmitter
+from events_core.emitter import DeliveryEmitter
 from events_core.errors import EmitError, NotAnEvent
 from events_core.events import Event
 from events_core.group_completion import Completion
@@ -31,7 +31,7 @@ OnComplete = GroupCompleted | type[GroupCompleted] | None
 class GroupEmitter:
     """Emits groups to the handlers of an emitter."""
 
-    def __init__(self, emitter: EventEmitter) -> None:
+    def __init__(self, emitter: DeliveryEmitter) -> None:
         self._emitter = emitter
 
     def emit_group(
@@ -44,6 +44,7 @@ class GroupEmitter:
         if isinstance(given, Event):  # a model can be iterated, over its fields
             raise NotAnEvent(f"emit_group takes a list of events, not one {type(given).__name__}: [event]")
         self._emitter.check_may_send()
+        self._emitter.warn_if_blocking()
         scope = current_scope()
         group = Group(str(new_event_id("group")), lambda: self._emitter.turns)
         fields = {"name": str(name), "created": f"{time.time():.3f}"}
@@ -65,7 +66,12 @@ class _Emission:
     """The emission of one group."""
 
     def __init__(
-        self, emitter: EventEmitter, group: str, max_parallel: int, fields: dict[str, str], scope: HandlingScope | None
+        self,
+        emitter: DeliveryEmitter,
+        group: str,
+        max_parallel: int,
+        fields: dict[str, str],
+        scope: HandlingScope | None,
     ) -> None:
         self._emitter = emitter
         self._group = group

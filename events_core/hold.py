@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -9,8 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from events_core.entities import not_emitted
+from events_core.errors import EmitMisused
 from events_core.events import Event
 from events_core.publishing.messages import Carried
+from events_core.scope import HandlingScope, current_scope
 
 if TYPE_CHECKING:
     from typing import Self
@@ -23,7 +26,7 @@ class Sends(Protocol):
 
     async def asend(self, messages: Sequence[Carried], events: Sequence[Event]) -> None: ...
 
-    def send_later(self, messages: Sequence[Carried], events: Sequence[Event]) -> bool: ...
+    def keeps(self, messages: Sequence[Carried], events: Sequence[Event]) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,61 @@ class Sending:
         self.emitter.send(self.messages, self.events)
 
 
+class Fate:
+    """Of what was emitted in a transaction, within a hold block or a handler: whether a rollback has forgotten it."""
+
+    def __init__(self, messages: Sequence[Carried], events: Sequence[Event]) -> None:
+        self.messages, self.events = tuple(messages), tuple(events)
+        self._committed = False
+        self._mark: weakref.ref[_Mark] | None = None
+
+    def watched(self, watch: Callable[[Callable[[], None]], bool]) -> bool:
+        """Whether `watch` has taken a callback, which it calls after the commit, and drops with a rollback."""
+        mark = _Mark(self.commit)
+        self._mark = weakref.ref(mark)
+        return watch(mark)
+
+    def commit(self) -> None:
+        """It is committed."""
+        self._committed = True
+
+    @property
+    def rolled_back(self) -> bool:
+        """The transaction has dropped it without calling it."""
+        return not self._committed and self._mark is not None and self._mark() is None
+
+
+class _Mark:
+    """Waits for the commit. The transaction alone holds it."""
+
+    def __init__(self, commit: Callable[[], None]) -> None:
+        self._commit = commit
+
+    def __call__(self) -> None:
+        self._commit()
+
+
+def without_rolled_back(messages: list[Carried], fates: Sequence[Fate]) -> list[Carried]:
+    """The messages but for those whose transaction, or savepoint, was rolled back."""
+    gone = {id(message) for fate in fates if fate.rolled_back for message in fate.messages}
+    return [message for message in messages if id(message) not in gone] if gone else messages
+
+
 #: Whether it has taken the emission, which it will call later. With None it only tells whether it would take one.
 DeliverLater = Callable[[Sending | None], bool]
 
 
 @dataclass(slots=True)
 class Held:
-    """What is held back in one context, for one emitter. outer: for others, around it."""
+    """What one block holds back, for one emitter. outer: the block around it. scope: the delivery that it is within."""
 
     emitter: Sends
     outer: Held | None
+    scope: HandlingScope | None
     messages: list[Carried] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    #: Of what was emitted within a transaction.
+    fates: list[Fate] = field(default_factory=list)
     #: The block has ended. What outlives it (a task it started) emits at once.
     closed: bool = False
 
@@ -63,7 +109,9 @@ def held_by(emitter: Sends) -> Held | None:
     held = _current.get()
     while held is not None and (held.emitter is not emitter or held.closed):
         held = held.outer
-    return held
+    scope = current_scope()
+    inner = held is not None and scope is not None and not scope.closed and scope is not held.scope
+    return None if inner else held  # a delivery that is handled within the block keeps its own
 
 
 class Hold:
@@ -75,9 +123,10 @@ class Hold:
         self._token: Token[Held | None] | None = None
 
     def _begin(self) -> None:
-        if held_by(self._emitter) is None:  # else the block around this one sends
-            self._held = Held(self._emitter, _current.get())
-            self._token = _current.set(self._held)
+        if self._held is not None:
+            raise EmitMisused("this hold() is entered already: call hold() for each block, its events are its own")
+        self._held = Held(self._emitter, _current.get(), current_scope())
+        self._token = _current.set(self._held)
 
     def _end(self, *, failed: bool) -> Held | None:
         """What is to be sent."""
@@ -93,7 +142,12 @@ class Hold:
         if failed:
             not_emitted(held.events)
             return None
-        return held
+        gone = {id(event): event for fate in held.fates if fate.rolled_back for event in fate.events}
+        if gone:
+            held.messages = without_rolled_back(held.messages, held.fates)
+            held.events = [event for event in held.events if id(event) not in gone]
+            not_emitted(gone.values())
+        return held if held.events and not self._emitter.keeps(held.messages, held.events) else None
 
     def __enter__(self) -> Self:
         self._begin()
@@ -101,7 +155,7 @@ class Hold:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         held = self._end(failed=kind is not None)
-        if held is not None and not self._emitter.send_later(held.messages, held.events):
+        if held is not None:
             self._emitter.send(held.messages, held.events)
 
     async def __aenter__(self) -> Self:
@@ -110,5 +164,5 @@ class Hold:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         held = self._end(failed=kind is not None)
-        if held is not None and not self._emitter.send_later(held.messages, held.events):
+        if held is not None:
             await self._emitter.asend(held.messages, held.events)

@@ -25,7 +25,7 @@ GROUP_HEADER = "events-group"
 class Preparing:
     """Makes the messages. Raises for everything that can be wrong with an event, before anything is sent.
 
-    Parameters as those of `EventEmitter`.
+    Parameters as those of `DeliveryEmitter`.
     """
 
     def __init__(

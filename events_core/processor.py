@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from events_core.emitter import EventEmitter
+from events_core.emitter import DeliveryEmitter
 from events_core.entities import emitted, not_emitted
-from events_core.errors import NotAnEvent
+from events_core.errors import EmitMisused, NotAnEvent
 from events_core.events import Event, IntegrationEvent
 from events_core.group_emitter import GroupEmitter
 from events_core.groups import Group, GroupProgress
@@ -44,7 +44,7 @@ def _unasked() -> Any:
 class EventProcessor:
     """Emits events as a group, so that at most so many of their deliveries run at once, in all workers together.
 
-    emitter: an EventSystem or EventEmitter. max_concurrent_event_handlers: deliveries, one event for one handler, of
+    emitter: an EventSystem or DeliveryEmitter. max_concurrent_event_handlers: deliveries, one event for one handler, of
     one call of `emit_events`. concurrent_event_handle_enable: False: one after another, each begun when the one before
     has settled, in the order of the events and, for one event, of its handlers.
 
@@ -56,7 +56,7 @@ class EventProcessor:
 
     def __init__(
         self,
-        emitter: EmitsGroups | EventEmitter,
+        emitter: EmitsGroups | DeliveryEmitter,
         max_concurrent_event_handlers: int = 10,
         concurrent_event_handle_enable: bool = True,
     ) -> None:
@@ -64,7 +64,7 @@ class EventProcessor:
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"max_concurrent_event_handlers={number!r} must be a whole number from 1 on")
         self._emitter: Any = emitter
-        self._groups: EmitsGroups = GroupEmitter(emitter) if isinstance(emitter, EventEmitter) else emitter
+        self._groups: EmitsGroups = GroupEmitter(emitter) if isinstance(emitter, DeliveryEmitter) else emitter
         self._max_parallel = number if concurrent_event_handle_enable else 1
 
     def emit_events(self, events: Iterable[Event]) -> Group:
@@ -77,7 +77,7 @@ class EventProcessor:
 
         Raises as `EventSystem.emit_group` and `EventSystem.emit_many`.
         """
-        domain, integration = _sorted(events)
+        domain, integration = self._sorted(events)
         if integration:
             self._emitter.emit_many(integration)
             if not domain:
@@ -87,13 +87,34 @@ class EventProcessor:
 
     async def aemit_events(self, events: Iterable[Event]) -> Group:
         """As `emit_events`, without blocking the event loop."""
-        domain, integration = _sorted(events)
+        domain, integration = self._sorted(events)
         if integration:
             await self._emitter.aemit_many(integration)
             if not domain:
                 return NoDeliveries()
         with _told_to_entities(domain):
             return await self._groups.aemit_group(domain, max_parallel=self._max_parallel)
+
+    def _sorted(self, events: Iterable[Event]) -> tuple[list[Event], list[IntegrationEvent]]:
+        domain, integration = _sorted(events)
+        if domain and integration:
+            self.check_may_emit()  # before the others go out
+        return domain, integration
+
+    def check_may_emit(self) -> None:
+        """Raise EmitMisused where its groups could not be emitted: in `hold`, and in a transaction that emit waits for.
+
+        A mediator asks before the handler runs.
+        """
+        emitter = getattr(self._emitter, "emitter", self._emitter)
+        if isinstance(emitter, DeliveryEmitter):
+            try:
+                emitter.check_may_send()
+            except EmitMisused as error:
+                raise EmitMisused(
+                    "an EventProcessor emits groups, which are emitted at once, and cannot wait for hold(), for held() "
+                    "of FastAPI or for a transaction: use the mediator without event_processor= there"
+                ) from error
 
 
 @contextmanager

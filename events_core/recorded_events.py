@@ -157,14 +157,19 @@ class _Buffer:
 class _HandedOut:
     """What one call has collected. Weak: what is dropped without being emitted is gone."""
 
-    __slots__ = ("buffer", "events")
+    __slots__ = ("_numbers", "buffer", "events")
 
     def __init__(self, buffer: _Buffer, events: dict[int, Event]) -> None:
         self.buffer = weakref.ref(buffer)
         self.events = {number: weakref.ref(event) for number, event in events.items()}
+        self._numbers: dict[int, list[int]] = {}
+        for number, event in events.items():
+            self._numbers.setdefault(id(event), []).append(number)
 
     def remove(self, gone: set[int]) -> None:
-        self.events = {number: ref for number, ref in self.events.items() if id(ref()) not in gone}
+        for key in gone:  # should one be the id of an event that is dead here, nothing is lost
+            for number in self._numbers.pop(key, ()):
+                self.events.pop(number, None)
 
     def alive(self) -> dict[int, Event]:
         return {number: event for number, ref in self.events.items() if (event := ref()) is not None}

@@ -10,6 +10,7 @@ from events_core.envelope import Envelope
 from events_core.ids import DerivedIds, derived_ids
 
 if TYPE_CHECKING:
+    from events_core.hold import Fate
     from events_core.publishing.messages import Carried
 
 
@@ -30,6 +31,7 @@ class HandlingScope:
     #: The run is over. What outlives it (a task it started) emits at once, with this cause, but ids of its own.
     closed: bool = False
     held: list[Carried] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
 
 
 _current: ContextVar[HandlingScope | None] = ContextVar("events_handling", default=None)

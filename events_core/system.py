@@ -20,9 +20,9 @@ from events_core.containers import AnyContainer
 from events_core.containers.adapting import check_container
 from events_core.coordination import connect
 from events_core.embedded import EmbeddedRedis, open_embedded
-from events_core.emitter import Emission, EventEmitter
+from events_core.emitter import DeliveryEmitter, Emission
 from events_core.errors import BindError, BrokerNotConfigured, ConfigurationError, HandlersNotLoaded
-from events_core.event_map import EventMap
+from events_core.event_map import EventMap, check_event
 from events_core.events import Event, IntegrationEvent
 from events_core.forking import call_in_child
 from events_core.group_emitter import GroupEmitter, OnComplete
@@ -91,7 +91,7 @@ class EventSystem:
         self.middleware = tuple(middleware)
         self.owns_celery = celery is None
         self.messages = MessageBuilder(self.settings.default_queue)
-        self.emitter = EventEmitter(
+        self.emitter = DeliveryEmitter(
             self.event_map,
             lambda: self._publisher or self.publisher,
             self.messages,
@@ -132,6 +132,7 @@ class EventSystem:
         task: a Celery task that exists already, bound instead, and called with what `args` makes of the event.
         Of the options it takes `queue` and `args` only.
         """
+        check_event(event)  # here, for a bare @events.handler gets the function, and would bind nothing in silence
         if task is not None:
             self.bind(event, task, **options)
             return lambda target: target
@@ -216,7 +217,10 @@ class EventSystem:
         return self.emitter.emit_many(events, now=now)
 
     async def aemit(self, event: Event, *, now: bool = False) -> Emission:
-        """As `emit`, without blocking the event loop. Cancelling it does not withdraw the event."""
+        """As `emit`, without blocking the event loop.
+
+        Cancelling it does not withdraw the event, once its in-transaction handlers have run.
+        """
         return (await self.aemit_many((event,), now=now))[0]
 
     async def aemit_many(self, events: Iterable[Event], *, now: bool = False) -> list[Emission]:

@@ -7,11 +7,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+#: At most, of the loop's executor; it makes one only where none is idle.
+_THREADS = 1000
 #: Seconds that a cancelled coroutine has to end.
 _TO_BE_CANCELLED = 5.0
 
@@ -54,6 +57,8 @@ class AsyncBridge:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
+                # as many threads as runs ask for: sync middleware waits in one for what may need another
+                loop.set_default_executor(ThreadPoolExecutor(_THREADS, "events-sync"))
                 threading.Thread(target=loop.run_forever, name="events-loop", daemon=True).start()
                 self._loop = loop
             return self._loop

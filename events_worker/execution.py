@@ -22,6 +22,7 @@ from events_core.errors import (
 )
 from events_core.events import Event
 from events_core.handlers import HandlerSpec, returned_events
+from events_core.hold import without_rolled_back
 from events_core.ids import DerivedIds
 from events_core.publishing.messages import Carried
 from events_core.scope import HandlingScope, handling
@@ -260,7 +261,7 @@ class Execution:
                 self._runner.run(spec, run.event, self._emit_returned)
         except BaseException as error:
             return self._after(run, spec, error)
-        run.follow_ups = scope.held
+        run.follow_ups = without_rolled_back(scope.held, scope.fates)
         return Done()
 
     def _after(self, run: Run, spec: HandlerSpec, error: BaseException) -> Outcome:

@@ -15,6 +15,7 @@ from events_core.events import Event
 from events_core.handlers import HandlerSpec
 from events_core.middleware import chain, is_async
 from events_core.needs import DependencyError, name_of, needs_of
+from events_core.scope import current_scope
 from events_worker.alarm import Alarm, alarm
 from events_worker.async_bridge import AsyncBridge
 from events_worker.retries import HandlerTimeout
@@ -131,8 +132,10 @@ class Runner:
         must stay open as long as it runs.
         """
         if spec.is_async:
-            return chain(self._middleware, handle, functools.partial(self._bridge.run, timeout=spec.timeout))
-        whole = chain(self._middleware, lambda event: self._awaited(spec, handle(event)), self._bridge.run)
+            run = functools.partial(self._bridge.run, timeout=spec.timeout)
+            return chain(self._middleware, _aforgetting(handle) if self._middleware else handle, run)
+        handled = _forgetting(lambda event: self._awaited(spec, handle(event)))
+        whole = chain(self._middleware, handled, self._bridge.run)
         return (lambda event: self._bridge.run(lambda: whole(event))) if is_async(whole) else whole
 
     async def _ahandle(self, spec: HandlerSpec, event: Event, resolve: AsyncResolve) -> Any:
@@ -143,7 +146,39 @@ class Runner:
             raise _of(spec, error) from error.__cause__
         handle = functools.partial(target, **given) if given else target
         run = functools.partial(self._bridge.run, timeout=spec.timeout)
-        return await chain(self._middleware, handle, run)(event)
+        return await chain(self._middleware, _aforgetting(handle) if self._middleware else handle, run)(event)
+
+
+def _forgetting(handle: Callable[[Event], Any]) -> Callable[[Event], Any]:
+    """What it has emitted is forgotten where it fails: middleware may run it again, or go on without it."""
+
+    def call(event: Event) -> Any:
+        scope = current_scope()
+        before = 0 if scope is None else len(scope.held)
+        try:
+            return handle(event)
+        except BaseException:
+            if scope is not None:
+                del scope.held[before:]
+            raise
+
+    return call
+
+
+def _aforgetting(handle: Callable[[Event], Any]) -> Callable[[Event], Any]:
+    """As `_forgetting`, of an async one."""
+
+    async def call(event: Event) -> Any:
+        scope = current_scope()
+        before = 0 if scope is None else len(scope.held)
+        try:
+            return await handle(event)
+        except BaseException:
+            if scope is not None:
+                del scope.held[before:]
+            raise
+
+    return call
 
 
 def _with_closing(spec: HandlerSpec) -> float | None:

@@ -9,6 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from events_core.bus import (
+        Consumer,
+        EventHandlerConsumer,
+        IntegrationEventBus,
+        IntegrationEventBusRegistration,
+        Topic,
+    )
     from events_core.compat.ambient import event_handler, publish_event
     from events_core.compat.domain_dispatcher import DomainEventDispatcher
     from events_core.compat.domain_event import DomainEvent
@@ -29,11 +36,16 @@ __all__ = [
     "RedisMessageBroker",
     # ACherryJam/events
     "AggregateRoot",
+    "Consumer",
     "DomainEventDispatcher",
     "DomainEventHandler",
     "DomainEventHandlerFactory",
     "DomainEventHandlerRegistry",
+    "EventHandlerConsumer",
     "IntegrationEvent",
+    "IntegrationEventBus",
+    "IntegrationEventBusRegistration",
+    "Topic",
     # home-made dispatchers
     "DomainEvent",
     "Entity",
@@ -65,6 +77,11 @@ _MODULES = {
     "RedisEventPublisher": "events_core.compat.redis_publisher",
     "RedisMessageBroker": "events_core.compat.message_brokers",
     "SystemEventPublisher": "events_core.compat.publishers",
+    "Consumer": "events_core.bus",
+    "EventHandlerConsumer": "events_core.bus",
+    "IntegrationEventBus": "events_core.bus",
+    "IntegrationEventBusRegistration": "events_core.bus",
+    "Topic": "events_core.bus",
     "event_handler": "events_core.compat.ambient",
     "publish_event": "events_core.compat.ambient",
 }

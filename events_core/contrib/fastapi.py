@@ -85,7 +85,12 @@ def held(system: EventSystem, *, ignore: Collection[Callable[..., Any]] = ()) ->
 
     async def hold(connection: HTTPConnection) -> EventSystem:
         if connection.scope["type"] == "http":
-            stack: AsyncExitStack = connection.scope[_STACK]
+            stack: AsyncExitStack | None = connection.scope.get(_STACK)
+            if stack is None:
+                raise ConfigurationError(
+                    "held() does not know this version of FastAPI, which keeps the ends of dependencies elsewhere: "
+                    "take the newest celery-events, or emit in `async with events.hold():` around the transaction"
+                )
             holding = _Holding(system, connection, ignore)
             await holding.__aenter__()
             earlier = stack.pop_all()

@@ -8,7 +8,7 @@
     response = await mediator.send(JoinMeeting(meeting_id=1, user_id=2))
 """
 
-from events_core.mediator.errors import HandlerInUse, RequestHandlerDoesNotExist
+from events_core.errors import HandlerInUse, RequestHandlerDoesNotExist
 from events_core.mediator.mediator import EmitsEvents, Mediator, ProcessesEvents
 from events_core.mediator.request_map import RequestMap
 from events_core.mediator.requests import Request, RequestHandler

@@ -99,6 +99,7 @@ class Mediator:
 
     def _send(self, request: Any) -> Any:
         handler_class = self._map.get(type(request))
+        self._check_processor()
         collecting = Collecting()
         with collecting, resolving(self._container, own_loop.run) as resolve:
             handle = self._handle(resolve(handler_class), collecting, own_loop.run)
@@ -111,6 +112,7 @@ class Mediator:
         return response
 
     async def _asend(self, request: Any, handler_class: type[Any]) -> Any:
+        self._check_processor()
         collecting = Collecting()
         run = running_on(asyncio.get_running_loop())
         with collecting:
@@ -123,6 +125,12 @@ class Mediator:
             elif events and self._emitter is not None:
                 await self._emitter.aemit_many(events)
         return response
+
+    def _check_processor(self) -> None:
+        """Before the handler runs: what it does could not be undone."""
+        check = getattr(self._processor, "check_may_emit", None)
+        if check is not None:
+            check()
 
     def _handle(self, handler: Any, collecting: Collecting, run: Run) -> Handle:
         collecting.of(handler)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from events_core.errors import HandlerInUse
 from events_core.events import Event
-from events_core.mediator.errors import HandlerInUse
 from events_core.mediator.requests import RequestHandler
 
 #: By what each such handler, and its list, is used; by their id().
@@ -22,8 +22,10 @@ class OwnList:
 
     def __init__(self, handler: Any) -> None:
         self._handler = handler
-        self._used = [handler, handler.events]  # kept, so that their ids stay theirs
-        self._before = list(self._used[1])
+        own = handler.events
+        # kept, so that their ids stay theirs; a tuple may be shared, as the empty one is, and nobody adds to it
+        self._used = [handler, own] if isinstance(own, list) else [handler]
+        self._before = list(own)
         for number, thing in enumerate(self._used):
             if _in_use.setdefault(id(thing), self) is not self:
                 self._release(self._used[:number])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from events_core.forking import call_in_child
 from events_core.middleware import Run
+
+#: At most, of the loop's executor; it makes one only where none is idle.
+THREADS = 1000
 
 
 def running_on(loop: asyncio.AbstractEventLoop) -> Run:
@@ -49,6 +53,8 @@ class OwnLoop:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
+                # threads wait for each other here (a request within a request): a small pool would end in a deadlock
+                loop.set_default_executor(ThreadPoolExecutor(THREADS, "events-mediator"))
                 threading.Thread(target=loop.run_forever, name="events-mediator", daemon=True).start()
                 self._loop = loop
             return self._loop

@@ -6,8 +6,7 @@ import inspect
 import typing
 from typing import Any
 
-from events_core.errors import BindError
-from events_core.mediator.errors import RequestHandlerDoesNotExist
+from events_core.errors import BindError, RequestHandlerDoesNotExist
 from events_core.mediator.requests import RequestHandler
 
 

@@ -63,7 +63,7 @@ def _generated(generator: GeneratorType[Any, Any, Any], events: CallEvents) -> A
         except StopIteration as end:
             return end.value
         found = _events_in(yielded)
-        if not found:
+        if not found and not _is_empty(yielded):
             generator.close()
             raise NotAnEvent(
                 f"{generator.__qualname__} yielded a {type(yielded).__name__}: yield events, and return the response"
@@ -74,6 +74,8 @@ def _generated(generator: GeneratorType[Any, Any, Any], events: CallEvents) -> A
 async def _agenerated(generator: AsyncGeneratorType[Any, Any], events: CallEvents) -> Any:
     response, responded = None, False
     async for yielded in generator:
+        if _is_empty(yielded):
+            continue
         if responded:
             await generator.aclose()
             raise NotAnEvent(
@@ -85,6 +87,11 @@ async def _agenerated(generator: AsyncGeneratorType[Any, Any], events: CallEvent
         if not found:
             response, responded = yielded, True
     return response
+
+
+def _is_empty(yielded: Any) -> bool:
+    """Whether it is what an entity gives that has recorded nothing."""
+    return isinstance(yielded, list | tuple) and not yielded
 
 
 def _events_in(result: Any) -> list[Event]:

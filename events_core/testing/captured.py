@@ -157,8 +157,8 @@ class CapturedEvents:
         """Run one handler with one event, which need not have been emitted: once, without retries and fallback.
 
         handler: the function or class that is bound, or its name. What it emits counts as emitted, and waits in
-        `deliveries`. Raises what the handler raises; LookupError for a handler that is not bound; RuntimeError as
-        `run`.
+        `deliveries`. Raises what the handler raises; LookupError for a handler that is not bound; TypeError for an
+        event that it is not bound to; RuntimeError as `run`.
         """
         _refuse_loop("ahandle")
         return self._worker.handle(handler, event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from events_core import Event, EventSystem
@@ -29,8 +30,9 @@ class Alone:
         self._pipeline = pipeline
 
     def handle(self, handler: Any, event: Any) -> Handled:
-        """Run it. Raises what the handler raises, and LookupError for one that is not bound."""
+        """Run it. Raises what it raises, LookupError for one that is not bound, TypeError for an event not its own."""
         spec = self.spec_of(handler)
+        self._check_hears(spec, event)
         if spec.in_transaction:
             sent = len(self._recorder.events)
             returned = call(spec, event, self._system.container)
@@ -55,10 +57,20 @@ class Alone:
 
     async def ahandle_inside(self, spec: HandlerSpec, event: Any) -> Handled:
         """As `handle`, of one that runs in the caller's transaction, and on the caller's loop."""
+        self._check_hears(spec, event)
         sent = len(self._recorder.events)
         returned = await acall(spec, event, self._system.container)
         await self._system.aemit_many(returned)
         return self._inside(spec, event, returned, sent)
+
+    def _check_hears(self, spec: HandlerSpec, event: Any) -> None:
+        event_map = self._system.event_map
+        heard = [key for key, other in event_map.bindings if other.name == spec.name]
+        heard += [cls for other in event_map.subscribers if other.spec.name == spec.name for cls in other.events]
+        fits = (isinstance(event, k) if isinstance(k, type) else fnmatchcase(event.event_type, k) for k in heard)
+        if not any(fits):
+            names = ", ".join(key if isinstance(key, str) else key.__qualname__ for key in heard)
+            raise TypeError(f"{spec.name} handles {names}, and not {type(event).__qualname__}")
 
     def _inside(self, spec: HandlerSpec, event: Any, returned: list[Event], sent: int) -> Handled:
         return Handled(spec.name, event, "done", returned=returned, emitted=self._recorder.events[sent:])

@@ -43,9 +43,11 @@ def prepare() -> None:
     settings.DATA.mkdir(parents=True, exist_ok=True)
     call_command("migrate", verbosity=0)
     if not User.objects.filter(username="admin").exists():
-        password = os.environ.get("DJANGO_SUPERUSER_PASSWORD") or secrets.token_urlsafe(9)
+        given = os.environ.get("DJANGO_SUPERUSER_PASSWORD")
+        password = given or secrets.token_urlsafe(9)
         User.objects.create_superuser("admin", password=password)
-        print(f"the admin's user is admin, the password {password}", flush=True)
+        shown = "that of DJANGO_SUPERUSER_PASSWORD" if given else password
+        print(f"the admin's user is admin, the password {shown}", flush=True)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -146,6 +146,8 @@ asyncio.run(view())
 def test_5_an_event_that_is_changed(project: Project) -> None:
     printed = project.run("import shop; shop.OrderPlaced(number=1).number = 2")
     told(5, printed, printed)
+    code = "import dataclasses, shop\n@dataclasses.dataclass\nclass Paid(shop.OrderPlaced):\n    sum: int\nPaid(sum=3)"
+    assert "Paid is decorated with @dataclass: remove it, events are models already" in project.run(code)
 
 
 @pytest.mark.parametrize("code", ["events.handler(OrderPlaced)(lambda event: None)", "f()"])

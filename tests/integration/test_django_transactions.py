@@ -53,6 +53,54 @@ assert sent() == 2
 """)
 
 
+def test_a_rollback_within_a_hold_block_forgets_it_too(project: Project) -> None:
+    """Also that of a savepoint; what was committed in the block goes out at its end, in order."""
+    project.run("""
+tables()
+class Oops(Exception): ...
+def fail(number):
+    try:
+        with transaction.atomic():
+            events.emit(Placed(number=number))
+            raise Oops
+    except Oops: ...
+with events.hold():
+    fail(1)
+    with transaction.atomic():
+        events.emit(Placed(number=2))
+        fail(3)
+    events.emit(Placed(number=4))
+assert sent() == 2
+with transaction.atomic():
+    with events.hold():
+        events.emit(Placed(number=5))
+        fail(6)
+    assert sent() == 2
+assert sent() == 3
+""")
+
+
+def test_a_rollback_that_a_handler_catches_forgets_what_was_emitted_in_it(project: Project) -> None:
+    """By the worker's own execution, run inline."""
+    project.run("""
+tables()
+from events_core.testing import capture
+class Oops(Exception): ...
+class Batch(Placed, event_type="batch.placed"): ...
+def import_all(event):
+    for number in (1, 2):
+        try:
+            with transaction.atomic():
+                events.emit(Placed(number=number))
+                if number == 2: raise Oops
+        except Oops: ...
+events.bind(Batch, import_all, name="import_all")
+with capture(events) as captured:
+    captured.handle("import_all", Batch(number=0))
+assert [event.number for event in captured.emitted] == [1], captured.emitted
+""")
+
+
 def test_now_does_not_wait(project: Project) -> None:
     project.run("""
 with transaction.atomic():

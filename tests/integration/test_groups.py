@@ -175,7 +175,7 @@ class TestProcessor:
         assert most_at_once(system.records("processor")) == 2
 
     def test_one_after_another(self, system: Rig) -> None:
-        """Emitted by an EventEmitter of one's own, and awaited as the mediator that these names come from does."""
+        """Emitted by an DeliveryEmitter of one's own, and awaited as the mediator that these names come from does."""
         processor = EventProcessor(system.system.emitter, concurrent_event_handle_enable=False)
 
         async def emit() -> GroupProgress:

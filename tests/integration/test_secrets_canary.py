@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from events_worker.spellings import forms_of
+from tests.support.canary import holding, payload_store, traces, undeclared
 from tests.support.commands import run_python
 from tests.support.dashboard import start_dashboard
-from tests.support.processes import ROOT, child_env
+from tests.support.processes import child_env
 from tests.support.redis_server import connect
 from tests.support.shop import Shop
 from tests.support.waiting import wait_until
+
+#: What stands for the names in the docs' patterns.
+OWN = {"prefix": "canary:", "topic": "canary-topic", "queue": "canary.*", "group id": "*"}
 
 SOURCE = '''
 """Logins: what can become of a delivery, and of an event for others."""
@@ -174,10 +175,10 @@ def test_a_secret_is_in_the_declared_payload_store_and_nowhere_else(shop: Shop, 
     assert "token='***'" in worker.log
     for text in printed:
         assert not [form for form in traces(canary) if form in text], text
-    declared = payload_store()
+    declared = payload_store(OWN)
     assert {"canary:dead:letters", "canary:scheduled:messages", "canary:parked:messages"} <= while_parked
     for keys in (while_parked, holding(redis_url, canary)):
-        assert {key for key in keys if not any(fnmatchcase(key, pattern) for pattern in declared)} == set()
+        assert undeclared(keys, declared) == set()
 
 
 def hash_of(redis_url: str, key: str) -> dict[str, Any]:
@@ -204,50 +205,3 @@ def command_outputs(shop: Shop, letters: list[dict[str, Any]]) -> Iterator[str]:
         assert ran.returncode == 0, ran.stderr
         assert '"token": "***"' in ran.stdout or "--payload" not in command
         yield ran.stdout + ran.stderr
-
-
-def traces(canary: str) -> set[str]:
-    """How it may be written, or most of it."""
-    return {form for part in (canary, canary[:20]) for form in forms_of(part) if len(form) >= 6}
-
-
-def payload_store() -> list[str]:
-    """The patterns of keys that the docs declare, as this application's."""
-    page = (ROOT / "docs/designing-events.md").read_text()
-    section = page.partition("### Where payloads lie")[2].partition("\n#")[0]
-    patterns = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    own = {"prefix": "canary:", "topic": "canary-topic", "queue": "canary.*", "group id": "*"}
-    return [re.sub(r"\{(.+?)\}", lambda match: own[match[1]], pattern) for pattern in patterns]
-
-
-def holding(redis_url: str, canary: str) -> set[str]:
-    """The keys of which the value has the canary. No name of a key has it."""
-    forms = [form.encode() for form in traces(canary)]
-    found = set()
-    with connect(redis_url) as client:
-        for key in client.scan_iter("*"):
-            assert not any(form in key for form in forms), key
-            if any(form in part for part in flat(READ[client.type(key)](client, key)) for form in forms):
-                found.add(key.decode())
-    return found
-
-
-READ: dict[bytes, Callable[[Any, bytes], Any]] = {
-    b"string": lambda client, key: client.get(key),
-    b"hash": lambda client, key: client.hgetall(key),
-    b"list": lambda client, key: client.lrange(key, 0, -1),
-    b"set": lambda client, key: client.smembers(key),
-    b"zset": lambda client, key: client.zrange(key, 0, -1),
-    b"stream": lambda client, key: client.xrange(key),
-}
-
-
-def flat(value: Any) -> Iterator[bytes]:
-    """All texts within."""
-    if isinstance(value, dict):
-        value = [*value.keys(), *value.values()]
-    if value is None or isinstance(value, bytes):
-        yield value or b""
-    else:
-        for one in value:
-            yield from flat(one)

@@ -23,7 +23,7 @@ from events_core import (
     IntegrationEvent,
     NotificationEvent,
 )
-from events_core.emitter import EventEmitter
+from events_core.emitter import DeliveryEmitter
 from events_core.envelope import Envelope
 from events_core.errors import EventTooLarge, HandlersNotLoaded, NotAnEvent
 from events_core.ids import DerivedIds
@@ -75,7 +75,7 @@ class Emitting:
         self.map = EventMap()
         for number in range(handlers):
             self.map.bind(Placed, lambda event: None, name=f"h{number}")
-        self.emitter = EventEmitter(
+        self.emitter = DeliveryEmitter(
             self.map, lambda: self.recorder, MessageBuilder("q"), timeout=1.0, max_event_bytes=max_event_bytes
         )
 

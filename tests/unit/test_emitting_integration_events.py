@@ -24,7 +24,7 @@ from events_core import (
     NotificationEvent,
 )
 from events_core.brokers import InMemoryBroker, IntegrationMessage
-from events_core.emitter import EventEmitter
+from events_core.emitter import DeliveryEmitter
 from events_core.envelope import Envelope
 from events_core.errors import BrokerNotConfigured, EventDefinitionError, EventTooLarge
 from events_core.ids import DerivedIds
@@ -104,7 +104,7 @@ class Emitting:
         self.celery, self.broker = Celery(), Failing()
         event_map = EventMap()
         event_map.bind(Placed, lambda event: None, name="h")
-        self.emitter = EventEmitter(
+        self.emitter = DeliveryEmitter(
             event_map,
             lambda: self.celery,
             MessageBuilder("q"),

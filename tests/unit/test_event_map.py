@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from events_core import BindError, DomainEvent, Event, EventMap
+from events_core import BindError, DomainEvent, Event, EventHandler, EventMap, EventSystem
 from events_core.errors import DuplicateBinding
 
 
@@ -208,3 +208,17 @@ class TestLookingUp:
         """It would promise integration events, which no handler here gets; DomainEvent is all that do."""
         with pytest.raises(BindError, match="bind to DomainEvent for all domain events"):
             EventMap().bind(Event, first)
+
+
+def test_a_bare_decorator_is_told_at_once() -> None:
+    """It would take the handler for the event, and bind nothing, in silence."""
+    events = EventSystem("map-bare")
+
+    def ship(event: Any) -> None: ...
+
+    class Ship(EventHandler[Any]):
+        def handle(self, event: Any) -> None: ...
+
+    for handler in (ship, Ship):
+        with pytest.raises(BindError, match=r"Ship|ship.* is a handler, .* write @events.handler\(OrderPlaced\)"):
+            events.handler(handler)  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ def test_nothing_of_a_block_that_raises() -> None:
     assert shop.sizes == [1]
 
 
-def test_the_outermost_sends() -> None:
+def test_the_outermost_sends_and_a_failed_block_within_it_takes_its_own_along() -> None:
     """So that a service that holds can be called by another one that does."""
     shop = Shop()
     with shop.events.hold():
@@ -87,7 +87,27 @@ def test_the_outermost_sends() -> None:
         assert shop.batches == []
         with pytest.raises(KeyError):
             fail(shop, lambda: emit(shop, 2))
-    assert shop.sizes == [2]
+    assert shop.sizes == [1]
+
+
+def test_a_block_that_fails_in_a_handler_emits_nothing_of_it() -> None:
+    """Although the handler catches the error, and succeeds."""
+    shop = Shop()
+    event = Noted(number=0)
+    scope = HandlingScope("d", "d", _envelope(event), "x")
+    with handling(scope, DerivedIds("d", event.event_id, event.occurred_at)):
+        with pytest.raises(KeyError):
+            fail(shop, lambda: emit(shop, 1))
+        emit(shop, 2)
+    assert len(scope.held) == 1
+
+
+def test_one_block_is_entered_once() -> None:
+    """Two requests that share it would get each other's events."""
+    shop = Shop()
+    shared = shop.events.hold()
+    with pytest.raises(EmitMisused, match="call hold\\(\\) for each block"), shared:
+        shared.__enter__()
 
 
 def test_now_does_not_wait() -> None:

@@ -177,6 +177,12 @@ class TestWhatFollows:
         with pytest.raises(NotAnEvent, match="inside returned events mixed with something else"):
             shop.events.emit(Placed())
 
+    def test_what_is_emitted_now_belongs_to_the_chain_too(self, shop: Shop) -> None:
+        """So that a circle of such events ends with the error that names it."""
+        shop.inside(Placed, lambda event: shop.events.emit(Placed(), now=True) and None)
+        with pytest.raises(EmitMisused, match=r"MAX_HOPS \(3\)"):
+            shop.events.emit(Placed())
+
     def test_in_a_held_block_they_run_at_once(self, shop: Shop) -> None:
         shop.inside(Placed, lambda event: shop.did.append("ran"))
         with shop.events.hold():
@@ -235,6 +241,20 @@ class TestAsync:
 
         asyncio.run(main())
         assert shop.sent == [["placed", "booked"]]
+
+
+def test_each_has_a_copy_of_its_own(shop: Shop) -> None:
+    """Hole 9: what one does to a list in it, neither the next one nor a worker sees."""
+
+    class Filled(DomainEvent, event_type="intx.filled"):
+        items: list[int]
+
+    shop.inside(Filled, lambda event: event.items.clear(), "first")
+    shop.inside(Filled, lambda event: shop.did.append(event.items), "second")
+    event = Filled(items=[1])
+    shop.events.emit(event)
+    assert shop.did == [[1]]
+    assert event.items == [1]
 
 
 class TestEntities:

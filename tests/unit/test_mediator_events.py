@@ -13,6 +13,7 @@ from events_core import DomainEvent, EmitError, Event, EventSystem
 from events_core.entities import Entity, pending_events
 from events_core.errors import EmitMisused
 from events_core.mediator import HandlerInUse, Mediator, Request, RequestHandler, RequestMap
+from events_core.processor import EventProcessor
 from tests.support.mediating import Always, Emitter, mediator_for
 
 
@@ -385,3 +386,48 @@ class TestEntities:
         with pytest.raises(KeyError):
             request_that_fails()
         assert pending_events(room) == (event,)
+
+
+class Empty(RequestHandler[Say, str]):
+    events = ()  # type: ignore[assignment]
+
+    def handle(self, request: Say) -> str:
+        return "outer"
+
+
+class EmptyAround(RequestHandler[Request, Any]):
+    events = ()  # type: ignore[assignment]
+    mediator: Mediator
+
+    def handle(self, request: Request) -> Any:
+        return self.mediator.send(Say())
+
+
+class Around(Request):
+    pass
+
+
+def test_handlers_with_no_events_at_all_are_not_taken_for_one_another() -> None:
+    """The empty tuple is one object, whoever has it."""
+    request_map = RequestMap()
+    request_map.bind(Say, Empty)
+    request_map.bind(Around, EmptyAround)
+    EmptyAround.mediator = Mediator(request_map, event_emitter=Emitter())
+    assert EmptyAround.mediator.send(Around()) == "outer"
+
+
+def test_a_processor_that_could_not_emit_refuses_before_the_handler_runs() -> None:
+    """Its groups cannot wait for the end of a block, and what the handler does cannot be undone."""
+    events = EventSystem("mediator-held", broker_url="redis://127.0.0.1:1/0")
+    ran: list[Any] = []
+
+    class Handler(RequestHandler[Say, None]):
+        def handle(self, request: Say) -> None:
+            ran.append(request)
+
+    request_map = RequestMap()
+    request_map.bind(Say, Handler)
+    mediator = Mediator(request_map, event_emitter=events, event_processor=EventProcessor(events))
+    with pytest.raises(EmitMisused, match="without event_processor="), events.hold():
+        mediator.send(Say())
+    assert ran == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from events_core import DomainEvent, EmitError, Event, EventMap, Group, NotificationEvent
-from events_core.emitter import EventEmitter
+from events_core.emitter import DeliveryEmitter
 from events_core.entities import Entity, not_emitted, pending_events
 from events_core.errors import ConfigurationError, NotAnEvent
 from events_core.processor import EventProcessor
@@ -83,10 +83,10 @@ def test_a_number_that_cannot_work(number: Any) -> None:
 
 
 def test_an_emitter_of_its_own() -> None:
-    """An EventEmitter is taken as well; it has to know the Redis where groups wait."""
+    """An DeliveryEmitter is taken as well; it has to know the Redis where groups wait."""
     event_map = EventMap()
     event_map.bind(Joined, lambda event: None, name="joined")
-    emitter = EventEmitter(event_map, lambda: None, MessageBuilder("q"), timeout=1, max_event_bytes=1000)  # type: ignore[arg-type, return-value]
+    emitter = DeliveryEmitter(event_map, lambda: None, MessageBuilder("q"), timeout=1, max_event_bytes=1000)  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigurationError, match="give it turns="):
         EventProcessor(emitter).emit_events(EVENTS)
 

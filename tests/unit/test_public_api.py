@@ -52,6 +52,20 @@ def test_the_public_names_are_these_and_no_others() -> None:
         _ = events_core.Emitter
 
 
+@pytest.mark.parametrize(
+    "name", ["EventEmitter", "EventProcessor", "Mediator", "RequestMap", "Entity", "AggregateRoot"]
+)
+def test_parts_are_found_where_people_look_for_them(name: str) -> None:
+    """They have modules of their own; the seeds' users import them from the top."""
+    assert getattr(events_core, name).__name__ == name
+
+
+def test_an_emitter_of_an_event_map_is_where_the_design_has_it() -> None:
+    from events_core import compat, emitter
+
+    assert emitter.EventEmitter is compat.EventEmitter
+
+
 def test_importing_the_pytest_plugin_loads_nothing_heavy() -> None:
     """pytest does so in every project of an environment that has the package."""
     code = (

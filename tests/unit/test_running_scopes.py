@@ -6,13 +6,17 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from events_core import DomainEvent, Event
 from events_core.containers import DefaultContainer, DependencyError
+from events_core.envelope import Envelope
 from events_core.handlers import inspect_handler
+from events_core.ids import DerivedIds
+from events_core.scope import HandlingScope, handling
 from events_worker.retries import HandlerTimeout
 from events_worker.running import Runner
 
@@ -258,6 +262,55 @@ class TestMiddleware:
         with pytest.raises(HandlerTimeout):
             run(never, sessions.container, middleware=[kinds[name] for name in order], timeout=0.05)
         assert [type(error) for error in sessions.ends] == [HandlerTimeout]
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    def test_what_a_failed_call_emitted_is_forgotten(self, is_async: bool) -> None:
+        """Middleware may call the handler again, or go on without it: its events are those of the call that worked."""
+        attempts: list[int] = []
+        cause = Placed()
+        scope = HandlingScope("d", "d", Envelope.of(cause), "x")
+
+        def attempt() -> None:
+            attempts.append(1)
+            scope.held.append(f"emitted by {len(attempts)}")  # type: ignore[arg-type]
+            if len(attempts) < 3:
+                raise ValueError
+
+        def handler(event: Placed) -> None:
+            attempt()
+
+        async def handler_async(event: Placed) -> None:
+            attempt()
+
+        def insist(event: Event, handle: Any) -> Any:
+            while True:
+                try:
+                    return handle(event)
+                except ValueError:
+                    pass
+
+        with handling(scope, DerivedIds("d", cause.event_id, cause.occurred_at)):
+            run(handler_async if is_async else handler, None, middleware=[insist])
+        assert scope.held == ["emitted by 3"]
+
+    def test_threads_that_wait_for_one_another_are_never_too_few(self) -> None:
+        """Sync middleware within async middleware waits in a thread of the loop's for a handler that needs another."""
+
+        async def outer(event: Event, handle: Any) -> Any:
+            return await handle(event)
+
+        def inner(event: Event, handle: Any) -> Any:
+            return handle(event)
+
+        together = threading.Barrier(40, timeout=60)
+
+        async def handler(event: Placed) -> None:
+            await asyncio.to_thread(together.wait)
+
+        runner = Runner(None, [outer, inner])
+        spec = inspect_handler(handler, name="crowded")
+        with ThreadPoolExecutor(40) as pool:
+            assert [*pool.map(lambda _: runner.run(spec, Placed()), range(40))] == [None] * 40
 
     def test_a_handler_without_a_container_has_it_too(self) -> None:
         def changed(event: Event, handle: Any) -> Any:

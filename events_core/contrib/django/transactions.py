@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db import connections
@@ -44,6 +44,17 @@ class AfterCommit:
             return False
         if send is not None:
             connection.on_commit(_Waiting(send, self.database, _others(connection)))
+        return True
+
+    def watch(self, after_commit: Callable[[], None]) -> bool:
+        """Whether `after_commit` is called after the commit, and dropped with a rollback; False outside of both.
+
+        For what waits for something else (a hold block, a delivery), and yet must not outlive its transaction.
+        """
+        connection: Any = connections[self.database]
+        if not connection.in_atomic_block or _is_manual(connection):
+            return False
+        connection.on_commit(after_commit)
         return True
 
 
