@@ -15,6 +15,8 @@ from tests.support.processes import ROOT, Process, start, start_worker
 from tests.support.redis_server import connect
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 PAGE = ROOT / "docs" / "outside.md"
 FILES = {block.file: block.code for block in markdown.blocks(PAGE) if block.file}
 OUTSIDERS = {name: code for name, code in FILES.items() if name != "shop.py"}

@@ -12,6 +12,8 @@ import redis
 from tests.support.processes import ROOT, start_python
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 EXAMPLE = ROOT / "examples" / "plain_celery.py"
 
 

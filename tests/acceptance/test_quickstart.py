@@ -8,9 +8,13 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import markdown
 from tests.support.markdown import Block
 from tests.support.processes import ROOT, Process, start
+
+pytestmark = pytest.mark.apps
 
 PAGE = ROOT / "docs" / "quickstart.md"
 INSTALL = "pip install 'celery-events[embedded]'"

@@ -17,6 +17,8 @@ import pytest
 from tests.support.markdown import table
 from tests.support.processes import ROOT, child_env, start_python, start_worker
 
+pytestmark = pytest.mark.apps
+
 SEEDS = ROOT / "tests" / "seeds"
 PAGE = ROOT / "docs" / "coming-from.md"
 #: How many blocks of Python each document has.

@@ -23,6 +23,8 @@ from tests.support.ports import free_port
 from tests.support.servers import GivenRedis, RedisServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 APP = ["-m", "celery", "-A", "tests.chaos.plain_app"]
 
 

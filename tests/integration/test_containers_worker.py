@@ -13,6 +13,8 @@ from tests.apps import scoped
 from tests.apps.harness import Rig, rig
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 HERE = "tests.apps.scoped"
 
 

@@ -15,6 +15,8 @@ from tests.apps import recording
 from tests.apps.harness import Rig, rig
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 #: What a handler recorded, and a dead letter: handler, reason, starts, type of the error.
 Said = tuple[str, dict[str, Any]]
 Letter = tuple[str, str, int, str]

@@ -18,6 +18,8 @@ from tests.support.redis_server import connect
 from tests.support.shop import Shop
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.apps
+
 #: What stands for the names in the docs' patterns.
 OWN = {"prefix": "canary:", "topic": "canary-topic", "queue": "canary.*", "group id": "*"}
 
