@@ -21,7 +21,7 @@ help:
 	@echo "make bench-brokers those of message brokers; fails if a target is missed"
 	@echo "make bench-web     those of a web application; fails if a target is missed"
 	@echo "make test-chaos    kills workers and servers, for minutes"
-	@echo "make test-apps     the examples and other whole applications, each in processes of its own"
+	@echo "make test-apps     the examples and other whole applications, and what users run on theirs"
 	@echo "make test-browser  opens the dashboards in a browser"
 	@echo "make test-docker   the container image and compose file"
 	@echo "make test-contract the contracts of brokers: workers on stock Redis and RabbitMQ, and restarted servers"

@@ -29,7 +29,7 @@ from tests.support.broker_queues import kombu_url
 from tests.support.waiting import wait_until
 
 # Both servers by name: those that only broker_url asks for start within the first test, and are ended with it.
-pytestmark = pytest.mark.usefixtures("redis_server", "rabbitmq_server")
+pytestmark = [pytest.mark.usefixtures("redis_server", "rabbitmq_server"), pytest.mark.apps]
 
 # An application that has a Celery app already. Its tasks for pytest-celery are what `ready(ping=True)` calls.
 APP = """

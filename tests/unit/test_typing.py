@@ -11,6 +11,8 @@ from mypy import api
 
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.apps
+
 SAMPLE = """
     from uuid import UUID
 
