@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from events_core.entities import not_emitted
 from events_core.errors import EmitMisused
@@ -100,6 +101,22 @@ class Held:
     #: The block has ended. What outlives it (a task it started) emits at once.
     closed: bool = False
 
+    def forget_rolled_back(self) -> None:
+        """Leave out what a rollback has withdrawn."""
+        gone = [event for fate in self.fates if fate.rolled_back for event in fate.events]
+        if not gone:
+            return
+        self.messages = without_rolled_back(self.messages, self.fates)
+        times, left = Counter(map(id, gone)), []
+        for event in self.events:  # the same object may have been emitted again after the rollback
+            if times[id(event)]:
+                times[id(event)] -= 1
+            else:
+                left.append(event)
+        self.events = left
+        kept = set(map(id, left))
+        not_emitted([event for event in gone if id(event) not in kept])
+
 
 _current: ContextVar[Held | None] = ContextVar("events_hold", default=None)
 
@@ -112,6 +129,16 @@ def held_by(emitter: Sends) -> Held | None:
     scope = current_scope()
     inner = held is not None and scope is not None and not scope.closed and scope is not held.scope
     return None if inner else held  # a delivery that is handled within the block keeps its own
+
+
+def kept_so_far() -> list[tuple[list[Any], int]]:
+    """The lists of the blocks around this context, and how long each is: what comes behind may be forgotten again."""
+    found: list[tuple[list[Any], int]] = []
+    held = _current.get()
+    while held is not None:
+        found += [(kept, len(kept)) for kept in (held.messages, held.events, held.fates)]
+        held = held.outer
+    return found
 
 
 class Hold:
@@ -142,11 +169,7 @@ class Hold:
         if failed:
             not_emitted(held.events)
             return None
-        gone = {id(event): event for fate in held.fates if fate.rolled_back for event in fate.events}
-        if gone:
-            held.messages = without_rolled_back(held.messages, held.fates)
-            held.events = [event for event in held.events if id(event) not in gone]
-            not_emitted(gone.values())
+        held.forget_rolled_back()
         return held if held.events and not self._emitter.keeps(held.messages, held.events) else None
 
     def __enter__(self) -> Self:

@@ -26,6 +26,10 @@ _LONGEST_TRACEBACK = 8000
 _SHORTEST_VALUE = 4
 
 
+#: Characters of a text that are looked at: each value of the payload is looked for in all of them.
+_READ = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An exception as it may be shown."""
@@ -47,7 +51,7 @@ def redacted(error: BaseException, envelope: Envelope | None) -> Failure:
     return Failure(
         type(error).__name__,
         _without(text, values)[:_LONGEST_MESSAGE],
-        _without(trace, values)[-_LONGEST_TRACEBACK:],
+        _without(trace, values, end=True)[-_LONGEST_TRACEBACK:],
     )
 
 
@@ -89,14 +93,23 @@ def _from_handler(trace: TracebackType | None) -> TracebackType | None:
     return here
 
 
-def _without(text: str, values: set[str]) -> str:
-    """The text with ``***`` wherever one of these stands, or several that overlap."""
+def _without(text: str, values: set[str], *, end: bool = False) -> str:
+    """The text with ``***`` wherever one of these stands, or several that overlap.
+
+    Of a long one its beginning only, or with `end` its end.
+    """
+    longest = max(map(len, values), default=0)
+    cut = len(text) > _READ + longest
+    if cut:
+        text = text[-_READ - longest :] if end else text[: _READ + longest]
     hidden = bytearray(len(text))
+    if cut and longest:  # a value may have been cut there
+        hidden[slice(0, longest) if end else slice(-longest, None)] = b"\1" * longest
     for value in values:
         start = text.find(value)
         while start >= 0:
             hidden[start : start + len(value)] = b"\1" * len(value)
-            start = text.find(value, start + len(value))
+            start = text.find(value, start + 1)  # it may overlap itself
     spans = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
     return "".join(MASK if covered else "".join(letter for letter, _ in span) for covered, span in spans)
 
@@ -105,6 +118,7 @@ def _values(envelope: Envelope) -> Iterator[str]:
     for value in _leaves(json.loads(envelope.data)):
         if len(str(value)) >= _SHORTEST_VALUE:
             yield str(value)
+            yield from _lines(value)
             if isinstance(value, str):
                 yield repr(value)[1:-1]
 
@@ -112,6 +126,13 @@ def _values(envelope: Envelope) -> Iterator[str]:
 def _secrets(envelope: Envelope) -> Iterator[str]:
     for value in _leaves(secrets_of(envelope)):
         yield from forms_of(value)
+        yield from _lines(value)
+
+
+def _lines(value: Any) -> Iterator[str]:
+    """The lines of a text that has several: a group of exceptions shows each behind a margin."""
+    lines = value.splitlines() if isinstance(value, str) else []
+    return (line for line in lines[: len(lines) if len(lines) > 1 else 0] if len(line.strip()) >= _SHORTEST_VALUE)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

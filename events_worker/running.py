@@ -13,6 +13,7 @@ from typing import Any
 from events_core.containers.resolving import AsyncResolve, Resolve, aresolving, resolving
 from events_core.events import Event
 from events_core.handlers import HandlerSpec
+from events_core.hold import kept_so_far
 from events_core.middleware import chain, is_async
 from events_core.needs import DependencyError, name_of, needs_of
 from events_core.scope import current_scope
@@ -153,13 +154,11 @@ def _forgetting(handle: Callable[[Event], Any]) -> Callable[[Event], Any]:
     """What it has emitted is forgotten where it fails: middleware may run it again, or go on without it."""
 
     def call(event: Event) -> Any:
-        scope = current_scope()
-        before = 0 if scope is None else len(scope.held)
+        kept = _kept()
         try:
             return handle(event)
         except BaseException:
-            if scope is not None:
-                del scope.held[before:]
+            _cut(kept)
             raise
 
     return call
@@ -169,16 +168,25 @@ def _aforgetting(handle: Callable[[Event], Any]) -> Callable[[Event], Any]:
     """As `_forgetting`, of an async one."""
 
     async def call(event: Event) -> Any:
-        scope = current_scope()
-        before = 0 if scope is None else len(scope.held)
+        kept = _kept()
         try:
             return await handle(event)
         except BaseException:
-            if scope is not None:
-                del scope.held[before:]
+            _cut(kept)
             raise
 
     return call
+
+
+def _kept() -> list[tuple[list[Any], int]]:
+    scope = current_scope()
+    own: list[tuple[list[Any], int]] = [] if scope is None else [(scope.held, len(scope.held))]
+    return own + kept_so_far()
+
+
+def _cut(kept: list[tuple[list[Any], int]]) -> None:
+    for emitted, length in kept:
+        del emitted[length:]
 
 
 def _with_closing(spec: HandlerSpec) -> float | None:

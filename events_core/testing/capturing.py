@@ -106,16 +106,25 @@ def _unheard(event: Event) -> Unheard:
     return Unheard(delivery, {"task": event.event_type, "id": delivery.task_id}, b"[[],{},{}]")
 
 
+_ABSENT = object()
+#: What stands in each attribute that is replaced, the original first.
+_layers: dict[tuple[int, str], list[Any]] = {}
+
+
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """In the block, the attribute of this one object is `value`."""
     own = vars(owner)
-    before = own.get(name, owner)  # the object itself: it has none of its own
+    layers = _layers.setdefault((id(owner), name), [own.get(name, _ABSENT)])
+    layers.append(value)
     own[name] = value
     try:
         yield
     finally:
-        if before is owner:
+        layers.remove(value)  # others may end after this one
+        if layers[-1] is _ABSENT:
             own.pop(name, None)
         else:
-            own[name] = before
+            own[name] = layers[-1]
+        if len(layers) == 1:
+            del _layers[id(owner), name]

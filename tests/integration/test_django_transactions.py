@@ -101,6 +101,37 @@ assert [event.number for event in captured.emitted] == [1], captured.emitted
 """)
 
 
+def test_the_same_event_emitted_again_after_a_rollback_goes_out(project: Project) -> None:
+    """As a loop does that tries a transaction again after a deadlock."""
+    project.run("""
+tables()
+event = Placed(number=1)
+with events.hold():
+    for attempt in range(2):
+        try:
+            with transaction.atomic():
+                events.emit(event)
+                if attempt == 0: raise KeyError
+        except KeyError: ...
+assert sent() == 1
+""")
+
+
+def test_a_callback_of_somebody_else_that_fails_is_no_rollback(project: Project) -> None:
+    """Django forgets the callbacks behind it; what was emitted is committed all the same."""
+    project.run("""
+tables()
+def fail(): raise ConnectionError
+with events.hold():
+    try:
+        with transaction.atomic():
+            transaction.on_commit(fail)
+            events.emit(Placed(number=1))
+    except ConnectionError: ...
+assert sent() == 1
+""")
+
+
 def test_now_does_not_wait(project: Project) -> None:
     project.run("""
 with transaction.atomic():

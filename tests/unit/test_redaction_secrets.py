@@ -19,7 +19,7 @@ from events_core.envelope import Envelope
 from events_core.secret import Secret
 from events_worker.cli.heard import heard
 from events_worker.payloads import shown_data
-from events_worker.redaction import Failure, redacted
+from events_worker.redaction import _READ, Failure, redacted
 
 
 class Login(BaseModel):
@@ -181,3 +181,27 @@ class TestShownData:
         other, hidden = shown_of("redaction.unknown")
         assert (hidden["payload"], "with -A" in hidden["remark"], "with -A" in other) == ("***", True, True)
         assert "tok_live" not in text + other + json.dumps([document, hidden])
+
+
+def test_each_line_of_a_secret_of_several() -> None:
+    """A group of exceptions shows each behind a margin, where the whole is not found."""
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END KEY-----"
+    failure = failure_of(Entered(token=key), ExceptionGroup("both", [ValueError(f"bad key {key}")]))
+    for line in key.splitlines():
+        assert line not in failure.traceback.rpartition("ExceptionGroup")[2]
+        assert line not in failure.message
+
+
+def test_one_that_overlaps_itself() -> None:
+    assert failure_of(Entered(token="abab"), ValueError("<ababab>")).message == "<***>"
+
+
+def test_where_a_long_text_is_cut_no_part_of_one_is_left() -> None:
+    """Only so much of a text is looked through, however long an exception makes it."""
+    token = "s3cret-" * 8
+    for before in range(0, 120, 7):
+        text = "x" * (_READ - before) + token + "y" * _READ
+        failure = failure_of(Entered(token=token), ValueError(text))
+        assert "s3cret" not in failure.message
+        assert "s3cret" not in failure.traceback
+        assert len(failure.message) <= 500

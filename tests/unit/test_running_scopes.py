@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from events_core import DomainEvent, Event
+from events_core import DomainEvent, Event, EventSystem
 from events_core.containers import DefaultContainer, DependencyError
 from events_core.envelope import Envelope
 from events_core.handlers import inspect_handler
 from events_core.ids import DerivedIds
+from events_core.publishing.messages import Message
 from events_core.scope import HandlingScope, handling
 from events_worker.retries import HandlerTimeout
 from events_worker.running import Runner
@@ -23,6 +24,10 @@ from events_worker.running import Runner
 
 class Placed(DomainEvent, event_type="scopes.placed"):
     pass
+
+
+class Insisted(DomainEvent, event_type="scopes.insisted"):
+    number: int
 
 
 class Session:
@@ -263,16 +268,17 @@ class TestMiddleware:
             run(never, sessions.container, middleware=[kinds[name] for name in order], timeout=0.05)
         assert [type(error) for error in sessions.ends] == [HandlerTimeout]
 
+    @pytest.mark.parametrize("in_block", [False, True])
     @pytest.mark.parametrize("is_async", [False, True])
-    def test_what_a_failed_call_emitted_is_forgotten(self, is_async: bool) -> None:
+    def test_what_a_failed_call_emitted_is_forgotten(self, is_async: bool, in_block: bool) -> None:
         """Middleware may call the handler again, or go on without it: its events are those of the call that worked."""
+        system = EventSystem("scopes", broker_url="redis://127.0.0.1:1/0")
+        system.bind(Insisted, lambda event: None, name="insisted")
         attempts: list[int] = []
-        cause = Placed()
-        scope = HandlingScope("d", "d", Envelope.of(cause), "x")
 
         def attempt() -> None:
             attempts.append(1)
-            scope.held.append(f"emitted by {len(attempts)}")  # type: ignore[arg-type]
+            system.emit(Insisted(number=len(attempts)))
             if len(attempts) < 3:
                 raise ValueError
 
@@ -289,9 +295,17 @@ class TestMiddleware:
                 except ValueError:
                     pass
 
+        def insist_in_a_block(event: Event, handle: Any) -> Any:
+            with system.hold():
+                return insist(event, handle)
+
+        cause = Placed()
+        scope = HandlingScope("d", "d", Envelope.of(cause), "x")
         with handling(scope, DerivedIds("d", cause.event_id, cause.occurred_at)):
-            run(handler_async if is_async else handler, None, middleware=[insist])
-        assert scope.held == ["emitted by 3"]
+            run(handler_async if is_async else handler, None, middleware=[insist_in_a_block if in_block else insist])
+        [message] = scope.held
+        assert isinstance(message, Message)
+        assert b'"number":3' in message.body
 
     def test_threads_that_wait_for_one_another_are_never_too_few(self) -> None:
         """Sync middleware within async middleware waits in a thread of the loop's for a handler that needs another."""

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from events_core import BrokerNotConfigured, DomainEvent, EventSystem, GroupCompleted, NotificationEvent
+from events_core import (
+    BrokerNotConfigured,
+    ConfigurationError,
+    DomainEvent,
+    EventSystem,
+    GroupCompleted,
+    NotificationEvent,
+)
 from events_core.brokers import ExchangeBroker
 from events_core.bus import Topic
 from events_core.errors import EventDefinitionError, EventTooLarge
@@ -294,3 +302,17 @@ def test_clear_forgets_what_the_setup_emitted() -> None:
         assert events.deliveries
         events.clear()
         assert (events.emitted, events.deliveries, events.messages, events.run()) == ([], [], [], [])
+
+
+def test_captures_that_overlap_end_in_any_order() -> None:
+    """As in two threads: the one that ends last is still one, and afterwards the system sends again."""
+    system = made()
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(capture(system))
+    events = second.enter_context(capture(system))
+    first.close()
+    system.emit(Sold(number=1))
+    assert len(events.emitted) == 1
+    second.close()
+    with pytest.raises(ConfigurationError):
+        system.emit(Sold(number=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -18,17 +18,18 @@ _DONE = {"redrive": "redriven", "discard": "discarded"}
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message for who did it. done: the letters that it is about, each with what happened to it, for the log."""
+    """A message for who did it."""
 
     text: str
     level: int
-    done: tuple[tuple[str, str], ...] = ()
 
 
-def act(action: str, ids: Sequence[str]) -> Iterator[Said]:
-    """Do it, one after another; stops at a server that does not answer, and what is left stays dead."""
-    done: list[tuple[str, str]] = []
-    gone = 0
+def act(action: str, ids: Sequence[str], log: Callable[[str, str], None]) -> Iterator[Said]:
+    """Do it, one after another; stops at a server that does not answer, and what is left stays dead.
+
+    log: is told of each letter what happened to it, as soon as it has.
+    """
+    done = gone = 0
     refused: list[str] = []
     for letter_id in ids:
         try:
@@ -45,13 +46,14 @@ def act(action: str, ids: Sequence[str]) -> Iterator[Said]:
         if what is None:
             gone += 1
         else:
-            done.append((letter_id, what))
+            done += 1
+            log(letter_id, what)
     if refused:
         yield Said(f"{len(refused)} refused: {refused[0]}", messages.WARNING)
     if gone:
         yield Said(f"{gone} redriven or discarded by someone else meanwhile.", messages.WARNING)
     if done:
-        yield Said(f"{len(done)} of {len(ids)} {_DONE[action]}.", messages.SUCCESS, tuple(done))
+        yield Said(f"{done} of {len(ids)} {_DONE[action]}.", messages.SUCCESS)
 
 
 def _one(action: str, letter_id: str) -> str | None:

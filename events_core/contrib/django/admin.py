@@ -113,10 +113,12 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not request.POST.get("confirmed"):
             title = f"{action.capitalize()} {len(ids)} dead letter{'' if len(ids) == 1 else 's'}?"
             return self._page(request, "confirm.html", title, {"action": action, "ids": ids, "back": here})
-        for said in act(action, ids):
+
+        def log(letter_id: str, what: str) -> None:
+            self.log_change(request, DeadLetter(id=letter_id), what)
+
+        for said in act(action, ids, log):
             self.message_user(request, said.text, said.level)
-            for letter_id, what in said.done:
-                self.log_change(request, DeadLetter(id=letter_id), what)
         return HttpResponseRedirect(here)
 
     def _list_url(self) -> str:

@@ -54,7 +54,8 @@ class AfterCommit:
         connection: Any = connections[self.database]
         if not connection.in_atomic_block or _is_manual(connection):
             return False
-        connection.on_commit(after_commit)
+        # Before all others: when one of them fails Django forgets the rest, and that must not look like a rollback.
+        connection.run_on_commit.insert(0, (set(connection.savepoint_ids), after_commit, False))
         return True
 
 

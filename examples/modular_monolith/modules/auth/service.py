@@ -35,6 +35,8 @@ class AuthService:
         with database(_TABLE) as rows:
             delete = "DELETE FROM resets WHERE digest = ? AND until > ? RETURNING email"
             found = rows.execute(delete, (_digest(token), time.time())).fetchone()
+            if found is not None:  # other mails that were asked for are of no use any more
+                rows.execute("DELETE FROM resets WHERE email = ?", found)
         if found is not None:
             self.users.set_password(found[0], password)
         return found is not None
