@@ -40,7 +40,7 @@ def plain(own_redis_server: servers.RedisServer, record: redis.Redis, redis_url:
 @pytest.fixture
 def durable_redis_server() -> Iterator[servers.RedisServer]:
     """What it has answered is in its file. With `everysec`, a busy disk lets an answer go out before that."""
-    server = servers.own_redis("appendfsync always\n")
+    server = servers.own_redis()
     yield server
     server.close()
 

@@ -114,6 +114,7 @@ def test_it_ends_in_time_and_another_one_handles_the_rest(broker_url: str, mouth
     assert next_one.texts == said
 
 
+@pytest.mark.contract
 def test_memory_and_what_it_holds_stay_bounded_behind_a_slow_handler(
     broker_url: str, mouth: Mouth, tmp_path: Path
 ) -> None:

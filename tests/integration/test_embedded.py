@@ -171,10 +171,14 @@ def end_server(data_dir: Path) -> None:
     places = Places.of(data_dir)
     if not data_dir.exists() or not is_locked(places.server_lock):
         return
-    kill_server(int(places.pid_file.read_text()), data_dir)
+    os.kill(int(places.pid_file.read_text()), signal.SIGKILL)
+    wait_until(lambda: not is_locked(places.server_lock), WAIT, "the killed server is gone")
 
 
 def kill_server(pid: int, data_dir: Path) -> None:
+    """When it has written what it confirmed: with everysec it may write up to two seconds later, on a busy disk."""
+    with redis.Redis(unix_socket_path=str(Places.of(data_dir).socket)) as server:
+        wait_until(lambda: server.info("persistence")["aof_buffer_length"] == 0, WAIT, "it has written everything")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not is_locked(data_dir / "server.lock"), WAIT, "the killed server is gone")
 

@@ -119,6 +119,7 @@ class TestMembers:
         office.system.close()
 
 
+@pytest.mark.contract
 class TestMemory:
     def test_a_generator_is_never_kept_whole(self, office: Office) -> None:
         """20,000 events, of which no more than a part is here at a time."""

@@ -69,12 +69,8 @@ def rabbitmq_server() -> Iterator[servers.RabbitServer | servers.GivenRabbit]:
 
 @pytest.fixture
 def own_redis_server() -> Iterator[servers.RedisServer]:
-    """A Redis of this test alone: kill(), restart(), stop(), start().
-
-    It writes before it answers. With everysec it answers up to two seconds before, while the disk is busy with an
-    fsync; killed then, it has lost what it confirmed.
-    """
-    server = servers.own_redis("appendfsync always\n")
+    """A Redis of this test alone: kill(), restart(), stop(), start()."""
+    server = servers.own_redis()
     yield server
     server.close()
 

@@ -38,13 +38,16 @@ used: list[str] = []
 def own_redis(more_config: str = "") -> RedisServer:
     """A started redis-server that this process may kill, restart and empty.
 
+    It writes before it answers. With everysec it answers up to two seconds before, while the disk is busy with an
+    fsync; killed then, it has lost what it confirmed.
+
     Args:
         more_config: further lines of its redis.conf.
     """
     found = find("redis-server", "redis-server")
     if found is None:
         missing("no redis-server: install it (Debian: apt-get install redis-server)")
-    server = RedisServer(found, more_config)
+    server = RedisServer(found, f"appendfsync always\n{more_config}")
     server.start()
     _note("redis", server)
     return server
@@ -65,7 +68,7 @@ def shared_redis() -> RedisServer | GivenRedis:
     """The Redis that the tests of a run share."""
     url = os.environ.get(REDIS_URL)
     if not url:
-        return own_redis()
+        return own_redis("appendfsync everysec\n")  # nobody kills it
     given = GivenRedis(url, REDIS_URL)
     _note("redis", given)
     return given

@@ -383,6 +383,7 @@ def two_versions(draw: st.DrawFn) -> tuple[dict[str, Piece], dict[str, Piece]]:
     return old, new
 
 
+@pytest.mark.contract
 class TestAgainstPydantic:
     """Whatever was declared harmless, a class that knows the other schema does read."""
 
