@@ -191,6 +191,14 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
+def answers(socket: Path) -> bool:
+    try:
+        with redis.Redis(unix_socket_path=str(socket)) as server:
+            return bool(server.ping())
+    except redis.ConnectionError:
+        return False
+
+
 def client(embedded: EmbeddedRedis) -> redis.Redis:
     return redis.Redis.from_url(embedded.url, decode_responses=True)
 
@@ -478,7 +486,7 @@ def test_the_server_of_another_directory_is_refused(data_dir: Path, server_binar
     command: list[str | Path] = [server_binary, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", tmp_path]
     stranger = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        wait_until(socket.exists, WAIT, "the stranger listens")
+        wait_until(lambda: answers(socket), WAIT, "the stranger listens")  # its socket is there a moment earlier
         with pytest.raises(EmbeddedRedisError, match=rf"pid {stranger.pid}\) keeps its data in '{tmp_path}'"):
             open_embedded(data_dir)
         assert not is_running(data_dir)
