@@ -228,14 +228,15 @@ class DeliveryEmitter:
                 "(Django: transaction.on_commit(lambda: events.emit_group(...)))"
             )
 
-    def warn_if_blocking(self) -> None:
-        """Say once that the caller's event loop stands still."""
+    def warn_if_blocking(self, called: str = "emit") -> None:
+        """Say once that the caller's event loop stands still. called: what it has called."""
         if not self._warned_of_blocking and asyncio._get_running_loop() is not None:
             self._warned_of_blocking = True
             logger.warning(
-                "emit() was called on an event loop, which stands still until the broker has answered: use "
-                "await aemit(...) there"
-            )
+                "%s() was called on an event loop, which stands still until the broker has answered: use "
+                "await a%s(...) there",
+                called, called,
+            )  # fmt: skip
 
     def send(self, messages: Sequence[Carried], events: Sequence[Event] = ()) -> None:
         """Publish what has been emitted. events: those that it stands for, which their entities may forget then."""

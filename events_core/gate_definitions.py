@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, get_origin
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -57,6 +60,10 @@ def check_definitions(spec: HandlerSpec, known: Definers) -> Definers:
     return found
 
 
+#: What has no fields of the application's.
+_WITHOUT_FIELDS = {int, float, bool, str, bytes, Decimal, UUID, date, datetime, timedelta, dict, list, tuple, set}
+
+
 def _shared(spec: HandlerSpec) -> Iterator[tuple[str, Limit | Rate | Breaker]]:
     if spec.breaker is not None:
         yield f"breaker:{spec.breaker.name}", spec.breaker
@@ -105,7 +112,8 @@ def _paths(spec: HandlerSpec) -> Iterator[tuple[str, str]]:
 
 def _check_path(key: str, event_class: type[Event], whose: str) -> None:
     cls: Any = event_class
-    for part in key.split("."):
+    parts = key.split(".")
+    for place, part in enumerate(parts):
         fields = cls.model_fields
         if part not in fields:
             attribute = getattr(cls, part, None)
@@ -115,6 +123,13 @@ def _check_path(key: str, event_class: type[Event], whose: str) -> None:
                     "these, or give a function of the event"
                 )
             return  # a property or a class attribute: what it gives is known at run time only
-        cls = fields[part].annotation
+        annotation = fields[part].annotation
+        plain = get_origin(annotation) or annotation
+        if plain in _WITHOUT_FIELDS and parts[place + 1 :] and not hasattr(plain, parts[place + 1]):
+            raise BindError(
+                f"{whose}: {part!r} of {cls.__qualname__} has the type {plain.__name__}, which has no field "
+                f"{parts[place + 1]!r}. Name another one, or give a function of the event"
+            )
+        cls = annotation
         if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
             return

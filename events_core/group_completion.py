@@ -17,6 +17,9 @@ from events_core.groups import GroupCompleted
 from events_core.ids import new_event_id
 from events_core.scope import HandlingScope
 
+#: What is known when a group completes, and its type.
+_FILLED_IN = {name: GroupCompleted.model_fields[name].annotation for name in GroupCompleted.__annotations__}
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -43,6 +46,12 @@ class Completion:
             event = wanted
         else:
             raise NotAnEvent(f"on_complete={wanted!r:.80} must be a subclass of GroupCompleted, or an instance of one")
+        changed = [name for name in _FILLED_IN if type(event).model_fields[name].annotation != _FILLED_IN[name]]
+        if changed:
+            raise EventDefinitionError(
+                f"on_complete={type(event).__qualname__}: {', '.join(changed)} must stay as GroupCompleted has it: it "
+                "is filled in when the group completes"
+            )
         # Of each group's own: one instance may be given to several.
         return cls(event.model_copy(update={"event_id": new_event_id(event.event_type)}), scope)
 

@@ -43,8 +43,11 @@ class GroupEmitter:
         given: Any = events
         if isinstance(given, Event):  # a model can be iterated, over its fields
             raise NotAnEvent(f"emit_group takes a list of events, not one {type(given).__name__}: [event]")
+        if not isinstance(given, Iterable):
+            more = ", and no async one: collect its events first" if hasattr(given, "__aiter__") else ""
+            raise NotAnEvent(f"emit_group takes a list of events or a generator{more}, not {type(given).__name__}")
         self._emitter.check_may_send()
-        self._emitter.warn_if_blocking()
+        self._emitter.warn_if_blocking("emit_group")
         scope = current_scope()
         group = Group(str(new_event_id("group")), lambda: self._emitter.turns)
         fields = {"name": str(name), "created": f"{time.time():.3f}"}
@@ -94,7 +97,8 @@ class _Emission:
             for event in events:
                 self._add(event)
             self._enter()
-            self._call(["seal", self._group])
+            if not self._call(["seal", self._group]):
+                raise self._lost()
         except BaseException as error:
             entities.not_emitted(self._events if event is None else [*self._events, event])
             if self._opened and not self._sealed:
@@ -118,7 +122,10 @@ class _Emission:
 
     def _enter(self) -> None:
         part, self._part = self._part, []
-        self._sealed = not self._call(["open", self._group, self._max, _LEASE, self._fields], part)
+        opened = self._call(["open", self._group, self._max, _LEASE, self._fields, self._entered], part)
+        if opened == "lost":
+            raise self._lost(part)
+        self._sealed = not opened
         self._opened = True
         if self._sealed or not part:
             return
@@ -137,10 +144,18 @@ class _Emission:
                 f"the coordination Redis did not answer: {error}", unsent=[message.delivery for message in part or ()]
             ) from error
 
+    def _lost(self, part: Iterable[Message] = ()) -> EmitError:
+        self._opened = False  # there is nothing to abandon
+        return EmitError(
+            f"the coordination Redis was emptied: of {self._entered} deliveries that had entered the group "
+            f"{self._group}, those that had not begun are lost",
+            unsent=[message.delivery for message in part],
+        )
+
     def _abandon(self, error: BaseException) -> None:
         """Say that no more will come. What has entered will run."""
         error.add_note(f"the group {self._group} is abandoned: {self._entered} deliveries have entered it and will run")
         try:
-            self._emitter.turns.admission.call(["open", self._group, self._max, 0, self._fields])
+            self._emitter.turns.admission.call(["open", self._group, self._max, 0, self._fields, self._entered])
         except redis.RedisError:
             pass  # its lease will end

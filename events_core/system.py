@@ -291,7 +291,9 @@ class EventSystem:
         )
 
     def group(self, group_id: str) -> Group:
-        """The group of that id, whatever process has emitted it."""
+        """The group of that id, whatever process has emitted it. Raises TypeError for what is no id."""
+        if not isinstance(group_id, str):
+            raise TypeError(f"group_id={group_id!r:.80} must be the id of a group, a str: group.id")
         return Group(group_id, lambda: self.turns)
 
     def load(self) -> None:

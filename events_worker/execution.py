@@ -135,6 +135,8 @@ class Execution:
             return self._settlement.settle(run, self._after(run, run.spec, error))
 
     def _decode(self, run: Run) -> Outcome | None:
+        if run.event is not None:
+            return None  # it was asked for early
         try:
             run.envelope = Envelope.parse(run.payload)
             run.event = run.envelope.event()

@@ -7,6 +7,7 @@ from typing import Any
 
 from events_core import EventSystem
 from events_core.admission.client import Admission
+from events_core.errors import InvalidEnvelope
 from events_core.group_completion import Completion
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def _emit_completion(
             "the completion event of the group %s waits, again in %d s: %s",
             _label(group_id, name),
             _LEASE // 1000,
-            type(error).__name__,
+            error if isinstance(error, InvalidEnvelope) else type(error).__name__,
         )
         return False
     logger.info("the group %s is completed: %s", _label(group_id, name), counts)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from events_core.admission.gates import DEFAULT_LEASE
 from events_core.admission.turns import GRANT_HEADER
 from events_core.envelope import Envelope
 from events_core.events import Event
@@ -64,7 +65,7 @@ class Run:
     gates: list[str] = field(default_factory=list)
     token: int = 0
     lease: Lease | None = None
-    lease_ms: int = 0
+    lease_ms: int = DEFAULT_LEASE
     granted: bool = False
     recorded: bool = False
     instead: bool = False

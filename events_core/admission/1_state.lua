@@ -6,7 +6,7 @@
 --   gate:held:<gate>      zset   member -> end of its lease (what runs, or was granted and is on its way)
 --   gate:waiting:<gate>   zset   member -> its place
 --   gate:state:<gate>     rate: time of its next free moment; breaker: hash of failures, until
---   gates:tokens          hash   member -> fence token of what holds its gates; once it runs "token begun process"
+--   gates:tokens          hash   member -> fence token of what holds its gates; once it runs "token:run begun process"
 --   gates:counter         the last place and token given out
 --   gates:granted         zset   member -> when its grant counts as lost on its way; once it runs: the end of its lease
 --                                where none of its gates keeps one (rates, closed breakers)
@@ -62,10 +62,12 @@ end
 
 local function number() return redis.call('INCR', prefix .. 'gates:counter') end
 
--- -> the fence token of whatever holds gates of the member, nil if nothing does
+-- -> the fence token of whatever holds gates of the member, nil if nothing does; and which run that is, if it has begun
 local function token_of(member)
   local holder = redis.call('HGET', TOKENS, member)
-  return holder and tonumber(string.match(holder, '^%d+'))
+  if not holder then return nil end
+  local token, run = string.match(holder, '^(%d+):?(%d*)')
+  return tonumber(token), tonumber(run)
 end
 
 local function load(member)

@@ -22,7 +22,7 @@ local function newcomer(run, gates)
   end
 end
 
-local function begin(member, info, gates, lease)
+local function begin(member, info, run, gates, lease)
   local token = info and info.token or number()
   local leased = false
   for _, gate in ipairs(gates) do
@@ -35,7 +35,7 @@ local function begin(member, info, gates, lease)
       leased = true
     end
   end
-  redis.call('HSET', TOKENS, member, string.format('%.0f %.0f %s', token, now, caller))
+  redis.call('HSET', TOKENS, member, string.format('%.0f:%.0f %.0f %s', token, run, now, caller))
   if not leased then
     redis.call('ZADD', GRANTED, now + lease, member)
   elseif info then
@@ -80,7 +80,7 @@ local function again(member, info, run, gates, lease, token, message)
     return { 'settled' }
   end
   local granted = info.state == 'granted' and token == info.token
-  if granted and covers(info.gates, gates) then return begin(member, info, gates, lease) end
+  if granted and covers(info.gates, gates) then return begin(member, info, run, gates, lease) end
   if run == info.run and not granted and info.state ~= 'leaving' then
     if message then redis.call('HSETNX', MESSAGES, member, message) end
     if info.state == 'running' then
@@ -91,7 +91,7 @@ local function again(member, info, run, gates, lease, token, message)
   end
   start_over(member, info, run, gates) -- or its gates have changed since it was parked; it keeps its place
   local gate, when = blocked(member, gates, info.place)
-  if not gate then return begin(member, info, gates, lease) end
+  if not gate then return begin(member, info, run, gates, lease) end
   if message then redis.call('HSET', MESSAGES, member, message) end
   if redis.call('HEXISTS', MESSAGES, member) == 0 then -- it comes with the operation `park`
     info.state = 'leaving'
@@ -116,7 +116,7 @@ function operations.acquire(member, run, gates, lease, token)
   if redis.call('HEXISTS', TOKENS, member) == 1 then return { 'busy' } end
   local gate = blocked(member, gates)
   if gate then return { 'blocked', gate } end
-  return begin(member, newcomer(run, gates), gates, lease)
+  return begin(member, newcomer(run, gates), run, gates, lease)
 end
 
 local function keep(member, run, gates, message, gate, when)
@@ -125,9 +125,17 @@ local function keep(member, run, gates, message, gate, when)
   wait_at(member, { gates = gates, run = run, place = number(), starts = 0 }, gate, when)
 end
 
+-- What it lost at one gate, it may still have at another.
+local function forget_places(member, gates)
+  for _, gate in ipairs(gates) do
+    if redis.call('ZREM', held(gate), member) == 1 then wake_later(gate) end
+  end
+end
+
 -- One that nobody knows yet: keep its message if it is blocked. -> whether it was; if not, it is to ask for itself
 function operations.park_blocked(member, run, gates, message)
   if undeclared(gates) or redis.call('HEXISTS', INFO, member) == 1 or token_of(member) then return false end
+  forget_places(member, gates)
   local gate, when = blocked(member, gates)
   if gate then keep(member, run, gates, message, gate, when) end
   return gate ~= nil
@@ -137,17 +145,16 @@ end
 function operations.park(member, run, gates, lease, message)
   local info = load(member)
   if info then return again(member, info, run, gates, lease, 0, message) end
-  local token = token_of(member)
+  local token, running = token_of(member)
+  if running and run < running then return { 'settled' } end -- else the present run would be taken for an older one
   if token then -- another copy runs, or its lease has not ended: this one waits behind it
     redis.call('HSET', MESSAGES, member, message)
     save(member, { state = 'running', gates = gates, run = run, place = token, starts = 1, token = token, behind = true })
     return { 'parked' }
   end
-  for _, gate in ipairs(gates) do -- what it lost at one gate, it may still have at another
-    if redis.call('ZREM', held(gate), member) == 1 then wake_later(gate) end
-  end
+  forget_places(member, gates)
   local gate, when = blocked(member, gates)
-  if not gate then return begin(member, newcomer(run, gates), gates, lease) end
+  if not gate then return begin(member, newcomer(run, gates), run, gates, lease) end
   keep(member, run, gates, message, gate, when)
   return { 'parked' }
 end

@@ -77,6 +77,22 @@ function operations.settle(member, gates, result)
   if group and result ~= 'retry' then settled_in_group(group, member, result) end
 end
 
+-- It was admitted with this token, and will not begin: as if it had not asked. Settled meanwhile by somebody who did not
+-- know its gates (it was revoked), it has them still, without a token.
+function operations.relinquish(member, token, gates)
+  local current, info = token_of(member), load(member)
+  if current ~= token and (current or info) then return false end
+  if info then
+    info.starts = info.starts - 1
+    save(member, info)
+    lapse(member, gates[1])
+  else
+    give_back(member, gates)
+    for _, gate in ipairs(gates) do wake_later(gate) end
+  end
+  return true
+end
+
 -- Dead, and not redriven: those behind it need not wait any more.
 function operations.let_go(member)
   local info = load(member)

@@ -5,9 +5,11 @@ local DAY = 86400000
 local AT_ONCE = 10 -- groups looked after in one script
 
 -- Begin a group, or go on with it; before each part of its members. lease: until its emitter counts as dead; 0 if it
--- has given up. fields: what is to be known of it. -> false if it is sealed already
-function operations.open(id, max, lease, fields)
+-- has given up. fields: what is to be known of it. entered: how many it has entered, as far as its emitter knows.
+-- -> false if it is sealed already, lost if it is not known any more
+function operations.open(id, max, lease, fields, entered)
   local key = group_key(id)
+  if (entered or 0) > 0 and redis.call('EXISTS', key) == 0 then return 'lost' end
   if redis.call('HEXISTS', key, 'sealed') == 1 then return false end
   if redis.call('HSETNX', key, 'max', max) == 1 then
     for name, value in pairs(fields) do redis.call('HSET', key, name, value) end

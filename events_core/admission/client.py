@@ -22,7 +22,7 @@ from events_core.transport import keys
 logger = logging.getLogger(__name__)
 
 #: What gives more memory back than it takes: a full Redis carries it out too.
-_FREEING = frozenset({"release", "settle", "renew", "sent", "let_go", "sweep", "epoch"})
+_FREEING = frozenset({"release", "relinquish", "settle", "renew", "sent", "let_go", "sweep", "epoch"})
 #: How replies begin after which the same may go well: of a Redis that cannot save, say, or is busy.
 _PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY")
 
@@ -106,7 +106,7 @@ class Admission:
 
     def __init__(self, coordination: Coordination, hand_on: HandOn) -> None:
         self.coordination = coordination
-        self._hand_on = hand_on
+        self.hand_on = hand_on
         #: Whether what is granted now comes to `hand_on` in any case, instead of being published by the script.
         self.takes: Callable[[], bool] = lambda: False
         self._reset()
@@ -154,7 +154,7 @@ class Admission:
         finally:
             self._hand_over_lead()
         if grants:
-            self._hand_on(grants)
+            self.hand_on(grants)
         return call.result()
 
     def _wait(self, call: _Call) -> None:
@@ -241,25 +241,34 @@ class Admission:
     def _trip(self, later: list[list[Any]], calls: list[_Call]) -> list[Grant]:
         operations = later + [operation for call in calls for operation in call.operations]
         if self._wire is None:
-            self._wire = ScriptWire(self.coordination.client, source())
-        streams = self.coordination.streams
-        text = self._wire.run(
-            self.coordination.key(""),
-            to_json(operations),
-            self._process,
-            "" if streams is None or self.takes() else keys.stream_key(streams, ""),
-            freeing=all(call.frees for call in calls),
-        )
+            self._wire = self.new_wire()
+        freeing = all(call.frees for call in calls)
+        replies, grants = read_reply(self._wire.run(*self.arguments(operations), freeing=freeing))
         self.trips += 1
-        replies, grants, troubles = (found or [] for found in from_json(text))  # Lua's empty list is an empty object
         position = len(later)
         for call in calls:
             call.replies = replies[position : position + len(call.operations)]
             position += len(call.operations)
             call.end()
-        for trouble in troubles:
-            logger.error("parked deliveries: %s", trouble)
-        return [Grant(*grant) for grant in grants]
+        return grants
+
+    def new_wire(self) -> ScriptWire:
+        """A connection over which the operations can be carried out."""
+        return ScriptWire(self.coordination.client, source())
+
+    def arguments(self, operations: list[list[Any]]) -> tuple[str, bytes, str, str]:
+        """Those of the script that carries the operations out."""
+        streams = self.coordination.streams
+        published = "" if streams is None or self.takes() else keys.stream_key(streams, "")
+        return self.coordination.key(""), to_json(operations), self._process, published
+
+
+def read_reply(text: Any) -> tuple[list[Any], list[Grant]]:
+    """The replies to the operations, and what they have granted; says in the log what is wrong with what is parked."""
+    replies, grants, troubles = (found or [] for found in from_json(text))  # Lua's empty list is an empty object
+    for trouble in troubles:
+        logger.error("parked deliveries: %s", trouble)
+    return replies, [Grant(*grant) for grant in grants]
 
 
 def _may_pass(error: redis.ResponseError) -> bool:

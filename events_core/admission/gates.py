@@ -26,7 +26,8 @@ def passage(spec: HandlerSpec, event: Event, *, group: str | None = None, paused
     Those that it keeps while it waits at another come first: its order, then its group, a pause, the breaker, limits
     and rates as the handler has them. A key that gives None is a key like any other.
     group: the id of the group that it belongs to. paused: the handler is believed to be paused.
-    Raises whatever a key function of the application's raises, and ValueError where a field is missing.
+    Raises whatever a key function of the application's raises, and ValueError where a field is missing, or a key is no
+    text that can be written down.
     """
     gates = []
     if spec.ordered_by is not None:
@@ -53,8 +54,21 @@ def _value(key: Key | None, event: Event) -> str:
     if key is None:
         return ""
     if callable(key):
-        return str(key(event))
+        return _writable(str(key(event)), event)
     try:
-        return str(reduce(getattr, key.split("."), event))
+        return _writable(str(reduce(getattr, key.split("."), event)), event)
     except AttributeError:
         raise ValueError(f"{event.event_type} {event.event_id} has no {key!r}, which is a key") from None
+
+
+def _writable(text: str, event: Event) -> str:
+    """The text, if it can be sent to Redis: one with half a surrogate pair would fail whoever shares its round trip."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{event.event_type} {event.event_id} has a key that is no valid text: it has bytes that were no UTF-8 "
+                "(surrogateescape), or half of a surrogate pair"
+            ) from None
+    return text

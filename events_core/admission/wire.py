@@ -6,12 +6,15 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import redis
 
 #: Seconds without use after which the connection is asked whether it has ended.
 _FRESH = 1.0
+#: Seconds to look for a reply that is about to come: a thread that sleeps is awake some 80 us after it has.
+_LOOK = 0.0002
 #: After the name of a function: the one that is carried out where memory is full.
 _FREEING = "_freeing"
 _NO_FUNCTIONS = re.compile(r"(unknown command|permissions to run the) .(fcall|function)", re.IGNORECASE)
@@ -41,6 +44,9 @@ class ScriptWire:
         self._pool = client.connection_pool
         self._connection: Any = None  # redis-py's interface does not declare what all of them have
         self._used_at = 0.0
+        self._sent = False
+        #: Whether replies have come, lately, before or while they were looked for.
+        self._near = True
         self._pid = os.getpid()
 
     def run(self, key: str, *arguments: str | bytes, freeing: bool = False) -> Any:
@@ -48,14 +54,45 @@ class ScriptWire:
 
         Raises redis-py's errors; whether the script ran is not known after one of the connection.
         """
+        function = self._freeing if freeing else self._function
+        return self._do(self._run, function, _packed(key, *arguments))
+
+    def send(self, key: str, *arguments: str | bytes) -> None:
+        """The first half of `run`: the reply must be read before anything else is sent. Raises redis-py's errors."""
+        self._sent = False
+        self._do(_send, self._function if self._libraries else self._evalsha, _packed(key, *arguments))
+        self._sent = True
+
+    def receive(self) -> Any:
+        """The reply to what was sent. Raises redis-py's errors, also where the script is not loaded: `run` loads it."""
+        if not self._sent:
+            raise redis.ConnectionError("nothing was sent, or its connection has ended")
+        self._sent = False
+        try:
+            return self._do(self._receive)
+        except redis.ResponseError as error:
+            self._libraries = self._libraries and not _is_refused(error)
+            raise
+
+    def _receive(self, connection: Any) -> Any:
+        if connection.can_read(0):
+            self._near = True
+        elif self._near:
+            until = time.monotonic() + _LOOK
+            while not (found := connection.can_read(0)) and time.monotonic() < until:
+                pass
+            self._near = found  # one that is far away is looked for in vain
+        return connection.read_response()
+
+    def _do(self, action: Callable[..., Any], *parts: _Packed) -> Any:
         if self._connection is None or self._pid != os.getpid():
             self._pid = os.getpid()
             self._connection = self._pool.make_connection()
         connection = self._connection
         try:
-            if time.monotonic() - self._used_at > _FRESH and _has_ended(connection):
+            if parts and time.monotonic() - self._used_at > _FRESH and _has_ended(connection):
                 connection.disconnect()
-            return self._run(connection, self._freeing if freeing else self._function, _packed(key, *arguments))
+            return action(connection, *parts)
         except redis.ResponseError:
             raise
         except BaseException:
@@ -103,9 +140,13 @@ def _packed(*parts: str | bytes) -> _Packed:
     return _Packed(len(parts), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded))
 
 
-def _ask(connection: Any, *parts: _Packed) -> Any:
+def _send(connection: Any, *parts: _Packed) -> None:
     command = b"*%d\r\n" % sum(part.number for part in parts) + b"".join(part.data for part in parts)
     connection.send_packed_command([command], check_health=False)
+
+
+def _ask(connection: Any, *parts: _Packed) -> Any:
+    _send(connection, *parts)
     return connection.read_response()
 
 

@@ -82,7 +82,7 @@ class GroupBook:
         if group.state == "running" and group.settled == len(group.members):
             group.state = "completed"
 
-    def _open(self, group: str, max_parallel: str, lease: int, fields: dict[str, str]) -> bool:
+    def _open(self, group: str, max_parallel: str, lease: int, fields: dict[str, str], entered: int) -> bool:
         found = self._groups.setdefault(group, _Group(int(max_parallel), fields))
         if found.state in ("running", "completed"):
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 from kombu.transport import redis as stock
 
 from events_core.transport.delivering import TURN, deliver
+from events_core.transport.each_round import EachRound
 from events_core.transport.errors import FAILED, LOST
 
 #: Seconds after which a full prefetch window is looked at again, where there is no event loop to be told.
@@ -33,12 +33,14 @@ class Poller(stock.MultiChannelPoller):
         self.failed = False
         self._loop: Any = None
         self._loop_thread: int | None = None
-        self._bell: tuple[int, int] | None = None
-        self._ringing = False
+        self._delivering: EachRound | None = None
 
     def use_loop(self, loop: Any) -> None:
         """Run in this event loop."""
+        if self._delivering is not None:
+            self._delivering.close()
         self._loop = loop
+        self._delivering = EachRound(loop, self._deliver)  # the loop's poll does not see what is in the buffer
 
     @property
     def in_loop(self) -> bool:
@@ -63,8 +65,8 @@ class Poller(stock.MultiChannelPoller):
                     self._register_BRPOP(channel)
             if channel.active_fanout_queues:
                 self._register_LISTEN(channel)
-        if self._loop is not None and ready != self._ringing:
-            self._ring() if ready else self._silence()
+        if self._delivering is not None:
+            self._delivering.start() if ready else self._delivering.stop()
 
     def on_readable(self, fileno: int) -> Any:
         """A connection has something to say."""
@@ -100,11 +102,8 @@ class Poller(stock.MultiChannelPoller):
     def close(self) -> None:
         """Let go of the event loop."""
         super().close()
-        self._silence()
-        if self._bell is not None:
-            for end in self._bell:
-                os.close(end)
-            self._bell = None
+        if self._delivering is not None:
+            self._delivering.close()
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         try:
@@ -114,20 +113,6 @@ class Poller(stock.MultiChannelPoller):
             if not isinstance(error, LOST):
                 time.sleep(_PAUSE)  # Celery opens another connection at once, and Redis will refuse there too
             raise
-
-    # A message in the buffer is nothing that the loop's poll could see. A pipe that can be read is.
-
-    def _ring(self) -> None:
-        if self._bell is None:
-            self._bell = os.pipe()
-            os.write(self._bell[1], b"!")
-        self._loop.add_reader(self._bell[0], self._deliver)
-        self._ringing = True
-
-    def _silence(self) -> None:
-        if self._ringing and self._bell is not None:
-            self._loop.remove_reader(self._bell[0])
-        self._ringing = False
 
     def _deliver(self) -> None:
         for channel in [*self._channels]:

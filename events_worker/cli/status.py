@@ -45,7 +45,10 @@ def status(system: EventSystem, as_json: bool) -> None:
 
 
 def _ask_broker(system: EventSystem) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """The number of ready messages by queue, and the workers that answer, each with the queues that it takes from."""
+    """The number of ready messages by queue, and its workers that answer, each with the queues that it takes from.
+
+    Those of others may answer too: a broker is shared.
+    """
     system.open_embedded()
     # Every wait is bounded; the option names are those of kombu's transports, which refuse each other's
     driver = system.celery.connection_for_write().transport.driver_type
@@ -61,7 +64,8 @@ def _ask_broker(system: EventSystem) -> tuple[dict[str, int], dict[str, list[str
                 f"the broker {shown_url(connection.as_uri())} does not answer: "
                 f"{reason_of(error)}. Start it, or correct EVENTS_BROKER_URL"
             ) from error
-    return counts, {name: [queue["name"] for queue in queues or ()] for name, queues in (answers or {}).items()}
+    workers = {name: [queue["name"] for queue in queues or ()] for name, queues in (answers or {}).items()}
+    return counts, {name: queues for name, queues in workers.items() if any(map(counts.__contains__, queues))}
 
 
 def _print(shown: dict[str, Any]) -> None:

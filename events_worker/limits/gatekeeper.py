@@ -13,6 +13,7 @@ from events_core.admission.client import Answer, Blocked, Go, Parked, Undeclared
 from events_core.admission.gates import has_gates, passage
 from events_core.admission.turns import GRANT_HEADER, Turns
 from events_core.coordination import Coordination
+from events_core.correlation import correlating
 from events_core.envelope import Envelope
 from events_core.event_map import EventMap
 from events_core.gate_definitions import definitions
@@ -20,6 +21,7 @@ from events_core.handlers import HandlerSpec
 from events_core.ids import delivery_id
 from events_worker import outcome as outcomes
 from events_worker.limits.crowded import Crowded
+from events_worker.limits.early import Early
 from events_worker.limits.emptied import EmptiedWatch
 from events_worker.limits.hand_over import HandOver
 from events_worker.limits.leases import Leases
@@ -54,6 +56,7 @@ class Gatekeeper:
         self._map = event_map
         self._insist: Callable[[Callable[[], Any]], Any] = insist
         self._leases = Leases(turns.admission)
+        self.early = Early(turns.admission, self._leases.release_soon)
         self._emptied = EmptiedWatch()
         #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
         self.others_wait: Callable[[], bool] = lambda: False
@@ -72,29 +75,53 @@ class Gatekeeper:
         if grant is not None and (ready := self.hand_over.begun(run)) is not None:
             run.take_over(ready)
             return None
-        try:
-            if not self.find_gates(run) and grant is None:
-                return None
-        except Exception as error:  # a key of the application's
-            failure = redacted(error, run.envelope)
-            return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
-        run.gates = run.gates or [f"pause:{spec.name}|"]
-        run.member = self.member_of(run) or run.task_id
-        token = grant if isinstance(grant, int) else 0
-        instead = _runs_instead(spec)
-        at_once = token == 0 and not instead and self._crowded.any(run.gates)
-        ask = self._park if at_once else self._acquire
-        answer = self._insist(lambda: ask(run, token))
+        answer = self.early.answer(run)
+        if answer is None:
+            try:
+                if not self.find_gates(run) and grant is None:
+                    return None
+            except Exception as error:  # a key of the application's
+                failure = redacted(error, run.envelope)
+                return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
+            answer = self._ask(run, spec)
         if isinstance(answer, Blocked):
-            if instead and answer.gate.startswith("breaker:"):
+            if answer.gate.startswith("breaker:") and _runs_instead(spec):
                 run.instead = True
                 return None
             self._crowded.add(answer.gate, spec.name)
-            answer = self._insist(lambda: self._park(run, token))
+            answer = self._insist(lambda: self._park(run))
         if isinstance(answer, Go):
             self._begin(run, answer, granted=grant is not None)
             return None
         return outcomes.Parked() if isinstance(answer, Parked) else Settled()
+
+    def _ask(self, run: Run, spec: HandlerSpec) -> Answer:
+        run.gates = run.gates or [f"pause:{spec.name}|"]
+        run.member = self.member_of(run) or run.task_id
+        at_once = not _token(run) and not _runs_instead(spec) and self._crowded.any(run.gates)
+        ask = self._park if at_once else self._acquire
+        answer: Answer = self._insist(lambda: ask(run))
+        return answer
+
+    def _ask_early(self, release: list[Any]) -> bool:
+        """Let the question for the run that comes next take this release along. Whether it does."""
+        if self.early.ahead is None:
+            return False
+        correlation = correlating.set(None)
+        try:
+            run = self.early.upcoming()
+            if run is None or not self._read(run) or self._crowded.any(run.gates):
+                return False
+            return self.early.ask(run, self._acquiring(run), release)
+        except Exception:  # whatever is wrong with the next one: it will tell, and this one has ended well
+            return False
+        finally:
+            correlating.reset(correlation)
+
+    def is_limited(self, handler: str, headers: dict[str, Any]) -> bool:
+        """Whether a delivery must ask before it runs, as far as can be told before its event is read."""
+        spec = self._map.find(handler)
+        return GRANT_HEADER in headers or (spec is not None and has_gates(spec))
 
     def find_gates(self, run: Run) -> bool:
         """Whether the run must pass any. Raises whatever a key function of the application's raises."""
@@ -127,7 +154,7 @@ class Gatekeeper:
         return admitted
 
     def _acquiring(self, run: Run) -> list[Any]:
-        return ["acquire", run.member, _number(run), run.gates, run.lease_ms, run.headers[GRANT_HEADER]]
+        return ["acquire", run.member, _number(run), run.gates, run.lease_ms, _token(run)]
 
     def _read(self, run: Run) -> bool:
         """Whether its handler and its gates are known here."""
@@ -163,15 +190,16 @@ class Gatekeeper:
         message = self._turns.stored(run.waiting_message())
         return ["park_blocked", run.task_id, _number(run), run.gates, message]
 
-    def _acquire(self, run: Run, token: int) -> Answer:
+    def _acquire(self, run: Run) -> Answer:
         try:
-            return self._admission.acquire(run.member, _number(run), run.gates, run.lease_ms, token=token)
+            return answer_of(self._admission.call(self._acquiring(run)))
         except Undeclared:
             self.declare()
-            return self._admission.acquire(run.member, _number(run), run.gates, run.lease_ms, token=token)
+            return answer_of(self._admission.call(self._acquiring(run)))
 
     def flush(self) -> None:
         """The process ends: nothing of what it gave back, or took over and has not begun, waits any more."""
+        self.early.close()
         left = self.hand_over.leave()
         for run in left:
             self.abandon(run)
@@ -181,7 +209,7 @@ class Gatekeeper:
             pass  # their leases end
         self._leases.flush()
 
-    def _park(self, run: Run, token: int) -> Answer:
+    def _park(self, run: Run) -> Answer:
         message = self._turns.stored(run.waiting_message())
         return self._admission.park(run.member, _number(run), run.gates, run.lease_ms, message)
 
@@ -216,14 +244,15 @@ class Gatekeeper:
         asked = not isinstance(outcome, Busy | Settled)
         failed = run.failed if asked else 0
         operation = ["release", run.member, _number(run), run.token, run.gates, _result(outcome), failed]
-        if run.granted and isinstance(outcome, Done):  # should it get lost, what is parked here is run again
-            self._leases.release_soon(operation, at_once=not self.others_wait())  # one of those takes it along
-        elif run.granted or run.recorded or isinstance(outcome, Busy):
+        done = run.granted and isinstance(outcome, Done)
+        if not done and (run.granted or run.recorded or isinstance(outcome, Busy)):
             # Redis must hear it before the message is acknowledged: what was settled would be run once more, and an
             # order be kept for ever
             self._insist(lambda: self._admission.call(operation))
-        else:
-            self._leases.release_soon(operation)
+        elif not self._ask_early(operation):
+            # Should it get lost, its lease ends, and what is parked here is run again. A place that was granted has
+            # others waiting for it: it goes at once, unless what this process has received takes it along in a moment.
+            self._leases.release_soon(operation, at_once=done and not self.others_wait())
 
     def abandon(self, run: Run) -> None:
         """The run ended by a fault of the worker's own: what it holds comes back when its lease ends."""
@@ -259,7 +288,8 @@ class Gatekeeper:
         self.hand_over.give_up(run.task_id)
         member = self.member_of(run)
         if member is not None:
-            self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))
+            self._read(run)  # its gates, if it can be read
+            self._insist(lambda: self._admission.call(["settle", member, run.gates, "dead"]))
 
     def let_go(self, gone: Iterable[tuple[str, str]]) -> None:
         """Deliveries, by event id and handler, that will not be redriven: what waited behind them goes on."""
@@ -271,6 +301,11 @@ class Gatekeeper:
 def _runs_instead(spec: HandlerSpec) -> bool:
     """Whether its fallback runs while the breaker is open."""
     return spec.fallback is not None and spec.fallback_on != "exhausted"
+
+
+def _token(run: Run) -> int:
+    grant = run.headers.get(GRANT_HEADER)
+    return grant if isinstance(grant, int) else 0
 
 
 def _number(run: Run) -> int:

@@ -50,18 +50,21 @@ class DeliveryTask(Task):
     def run(self, *args: Any, **_: Any) -> None:
         """Execute one delivery; its outcome as Celery's states SUCCESS, RETRY and FAILURE."""
         request = self.request
-        information = request.delivery_info or {}
-        run = Run.of(
-            request.id,
-            self.name,
-            information.get("routing_key") or self.system.settings.default_queue,
-            request.headers,  # all of the message's, as DeliveryRequest leaves them
-            args[0] if args else None,
-            redelivered=bool(information.get("redelivered")),
-        )
+        headers = request.headers  # all of the message's, as DeliveryRequest leaves them
         parts = self._parts
         if parts is None:
             parts = self._parts = parts_of(self.system)
+        run = parts.gatekeeper.early.asked(headers)
+        if run is None:
+            information = request.delivery_info or {}
+            run = Run.of(
+                request.id,
+                self.name,
+                information.get("routing_key") or self.system.settings.default_queue,
+                headers,
+                args[0] if args else None,
+                redelivered=bool(information.get("redelivered")),
+            )
         try:
             outcome = parts.execution.execute(run)
         except Exception as error:

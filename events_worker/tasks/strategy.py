@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
@@ -19,7 +20,7 @@ from uuid_utils import UUID
 from events_worker.limits.hand_over import HandOver
 from events_worker.limits.parking import Arrival
 from events_worker.parts import parts_of
-from events_worker.run import Run
+from events_worker.tasks.line import line_of, run_of
 from events_worker.tasks.pool_host import PoolHost
 from events_worker.tasks.telling import WAITS
 
@@ -34,14 +35,15 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
     The callback raises InvalidTaskError for what is no delivery; anything else raised there would end the worker.
     """
     handle = default_strategy(task, app, consumer, **options)
+    gatekeeper = parts_of(task.system).gatekeeper
     solo = isinstance(consumer.pool, SoloPool)
+    line = line_of(consumer, gatekeeper.early) if solo else None
     # Only where the pool asks for the gates in this process does anybody know here that they are crowded.
     parking = None
     if isinstance(consumer.pool, ThreadPool):
-        parts = parts_of(task.system)
-        parking = parts.parking
-        parts.gatekeeper.others_wait = _others_wait
-        _host(consumer, parts.gatekeeper.hand_over).add(
+        parking = parts_of(task.system).parking
+        gatekeeper.others_wait = _others_wait
+        _host(consumer, gatekeeper.hand_over).add(
             task.name, lambda message, ack, reject: start(message, None, ack, reject, consumer.on_task_message)
         )
     connection_errors = (*consumer.connection_errors, *consumer.channel_errors)
@@ -60,6 +62,10 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
                 return None
         elif parking is not None and parking.wants(task.name, message.headers):
             parking.put(_arrival(task, consumer, message, ack, lambda: run(message, body, ack, reject, callbacks)))
+            return None
+        if line is not None and gatekeeper.is_limited(task.name, message.headers):
+            start_it = partial(run, message, body, ack, reject, callbacks, **more)
+            line.put(task, message, partial(_guarded, consumer, message, start_it))
             return None
         return run(message, body, ack, reject, callbacks, **more)
 
@@ -94,18 +100,15 @@ def _others_wait() -> bool:
 
 def _arrival(task: Task, consumer: Any, message: Any, ack: Any, run: Callable[[], Any]) -> Arrival:
     """A message that its handler's limit probably blocks."""
-    headers = message.headers
-    queue = message.delivery_info.get("routing_key") or task.system.settings.default_queue
-    payload = message.payload[0][0] if message.payload[0] else None
 
     def parked() -> None:
         ack(logger, consumer.connection_errors)
-        _tell_flower(task, consumer.event_dispatcher, headers)
+        _tell_flower(task, consumer.event_dispatcher, message.headers)
 
     def go_on() -> None:
         consumer.call_soon(_guarded, consumer, message, run)
 
-    return Arrival(Run.of(headers["id"], task.name, queue, headers, payload, redelivered=False), parked, go_on)
+    return Arrival(run_of(task, message), parked, go_on)
 
 
 def _guarded(consumer: Any, message: Any, run: Callable[[], Any]) -> None:

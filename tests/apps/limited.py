@@ -41,6 +41,15 @@ class Sealed(DomainEvent, event_type="limited.sealed"):
     number: int
 
 
+class Nap(DomainEvent, event_type="limited.nap"):
+    tag: str
+
+
+class Quick(DomainEvent, event_type="limited.quick"):
+    tag: str
+    key: int = 0
+
+
 class Free(DomainEvent, event_type="limited.free"):
     tag: str
 
@@ -84,6 +93,20 @@ def sealed(event: Sealed) -> None:
     if event.number == 1 and not gate(event.tag):
         raise ConnectionError("not today")
     record(event.tag, "sealed", number=event.number)
+
+
+@events.handler(Nap, name="nap")
+def nap(event: Nap) -> None:
+    """Has no limit. Waits at the gate of its tag."""
+    record(event.tag, "in")
+    wait_for_gate(event.tag)
+    record(event.tag, "out")
+
+
+@events.handler(Quick, name="quick", limit=[Limit("quick", 2), Limit("quick-key", 1, key="key")])
+def quick(event: Quick) -> None:
+    """Its places are free again when it has ended: their lease is far longer than a test."""
+    record(event.tag, "quick")
 
 
 @events.handler(Free, name="free")

@@ -82,7 +82,8 @@ class Fleet:
             limited_app.RESOURCE: self.url,
             limited_app.WORKER: number,
         }
-        worker = start_worker(APP, pool=pool, concurrency=concurrency, env=env, ready=False)
+        ahead = ["--prefetch-multiplier", "64"] if pool == "solo" else []  # it asks early for what it has in advance
+        worker = start_worker(APP, pool=pool, concurrency=concurrency, env=env, ready=False, extra=ahead)
         self._names[worker.pid] = number
         return worker
 

@@ -56,6 +56,32 @@ def test_workers_killed(fleet: Fleet) -> None:
     _assert_dead_by_kills(fleet)
 
 
+def test_solo_workers_killed(own_redis_server: servers.RedisServer, system_name: str, tmp_path: Path) -> None:
+    """Short runs under -P solo, each asked for as the one before ends; workers are SIGKILLed 8 times, Redis 3 times."""
+    fleet = Fleet(system_name, own_redis_server.url(), tmp_path / "log")
+    try:
+        fleet.start(*[("solo", 1)] * 4)
+        events = [Work(number=n, key=str(n % KEYS), seconds=0.001) for n in range(1500)]
+        fleet.system.emit_many(events)
+        owed = len(events) * len(PLACES)
+        with fleet.killing(every=0.8, times=8, victims=(0, 1)) as killer:
+            for done in (owed // 8, owed // 4, owed // 2):
+                fleet.wait_for(lambda done=done: len(fleet.settled()) >= done, 120, f"{done} to be done")
+                own_redis_server.kill()
+                own_redis_server.start()
+            killer.join()
+        fleet.wait_for(lambda: len(fleet.settled()) == owed, 120, "every delivery to be done")
+        seconds = _until_free(fleet)
+        runs = fleet.runs()
+        seen = {name: max(map(highest, by_key(run for run in runs if run.handler == name).values())) for name in PLACES}
+        print(f"{owed} deliveries, {_account(fleet, runs)}; most live holders of one key: {seen}; {seconds}")
+        assert all(seen[name] <= PLACES[name] for name in PLACES)
+        assert len(fleet.killed) == 8
+        _assert_dead_by_kills(fleet)
+    finally:
+        fleet.close()
+
+
 def test_limiter_alone(redis_server: servers.RedisServer | servers.GivenRedis, redis_url: str, tmp_path: Path) -> None:
     """No workers, only processes that acquire, hold and release; one is SIGKILLed every 0.35 s, 60 times."""
     kills, added, chance = 60, 30, random.Random(seed())

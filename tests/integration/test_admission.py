@@ -223,6 +223,13 @@ class TestLeases:
         assert house.wait("a", SMTP, CRM) == CRM
         assert house.held(SMTP) == set()
 
+    def test_and_when_it_is_parked_before_it_asks(self, house: Gatehouse) -> None:
+        house.go("a", SMTP, CRM)
+        house.call(["evict", "a", CRM])
+        house.go("b", CRM)
+        assert house.call(["park_blocked", "a", 1, [SMTP, CRM], "a 1"])
+        assert house.held(SMTP) == set()
+
     def test_evicting_a_holder(self, house: Gatehouse) -> None:
         token = house.go("a", CRM)
         house.wait("b", CRM)
@@ -315,6 +322,18 @@ class TestRepeats:
         token = house.go("a", CRM)
         assert isinstance(house.acquire("a", 1, [CRM], LEASE), Blocked)
         assert isinstance(house.park("a", 1, [CRM], LEASE, "a 1"), Parked)
+        assert house.renew("a", token, [CRM], LEASE)
+        house.end("a", token, CRM)
+        assert house.taken() == []
+        assert house.left() == set()
+
+    def test_of_an_earlier_run_of_one_that_runs(self, house: Gatehouse) -> None:
+        """Kept behind the present run, it would make that one seem older than a repeat of it, which would begin too."""
+        token = house.go("a", CRM, run=2)
+        assert isinstance(house.acquire("a", 1, [CRM], LEASE), Blocked)
+        assert isinstance(house.park("a", 1, [CRM], LEASE, "a 1"), Stale)
+        assert isinstance(house.acquire("a", 2, [CRM], LEASE), Blocked)
+        assert isinstance(house.park("a", 2, [CRM], LEASE, "a 2"), Parked)
         assert house.renew("a", token, [CRM], LEASE)
         house.end("a", token, CRM)
         assert house.taken() == []

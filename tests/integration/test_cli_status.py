@@ -6,7 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from celery import Celery
 
+from tests.support import processes
 from tests.support.proxy import Proxy
 from tests.support.shop import Shop
 from tests.support.waiting import wait_until
@@ -39,6 +41,20 @@ def test_what_waits_and_who_works(shop: Shop) -> None:
     wait_until(settled, 60, "two dead letters and nothing waiting")
     assert shop.json("status")["workers"] == ["one@shop"]
     assert "one@shop" in shop.events("status").stdout
+
+
+def test_a_worker_of_another_system_is_none_of_its_own(shop: Shop) -> None:
+    """It shares the broker, and answers too."""
+    stranger = Celery("stranger", broker=shop.env["EVENTS_BROKER_URL"], set_as_current=False)
+    command = ["-m", "celery", "-b", shop.env["EVENTS_BROKER_URL"], "worker", "-P", "solo", "-n", "one@stranger"]
+    worker = processes.start_python(*command, "-Q", "strange", cwd=shop.folder)
+    try:
+        with stranger.connection_for_write() as connection:
+            ask = stranger.control.inspect(timeout=1.0, connection=connection).ping
+            wait_until(ask, 30, "the other worker to answer")
+        assert shop.json("status")["workers"] == []
+    finally:
+        worker.kill9()
 
 
 def test_a_queue_that_no_worker_takes_from(shop: Shop) -> None:

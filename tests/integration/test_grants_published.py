@@ -54,7 +54,7 @@ class Desk:
 
     def token(self) -> int:
         """Of the one that waited."""
-        return int(self.client.hget("desk:gates:tokens", self.member).split()[0])
+        return int(self.client.hget("desk:gates:tokens", self.member).partition(":")[0])
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +12,8 @@ import pytest
 from events_core import DomainEvent, EmitError, EventSystem
 from events_core.admission.client import Go, Stale
 from events_core.entities import Entity
-from events_core.errors import EventTooLarge
-from events_core.groups import Group
+from events_core.errors import EventDefinitionError, EventTooLarge, NotAnEvent
+from events_core.groups import Group, GroupCompleted
 from events_core.scope import handling
 from tests.support.office import LEASE, Bound, Office, Page, pages, scope_of
 
@@ -183,6 +183,43 @@ class TestFailing:
         assert len(caught.value.unsent) == 500
         assert "500 deliveries have entered it" in caught.value.__notes__[0]
         office.system.close()
+
+    @pytest.mark.parametrize("more", [0, 500], ids=["before it is sealed", "between two parts"])
+    def test_a_redis_that_is_emptied(self, office: Office, more: int) -> None:
+        """What had entered is lost: it is said, and the rest does not make a smaller group that seems complete."""
+
+        def emptied() -> Iterator[Page]:
+            yield from pages(501)
+            office.client.flushdb()
+            yield from pages(more)
+
+        with pytest.raises(
+            EmitError, match="Redis was emptied: of 500 deliveries that had entered the group"
+        ) as caught:
+            office.system.emit_group(emptied(), max_parallel=1, on_complete=Bound)
+        assert len(caught.value.unsent) in (1, 500)
+        assert not hasattr(caught.value, "__notes__")
+        assert office.client.keys(office.key("group*")) == []
+
+    def test_what_is_no_collection(self, office: Office) -> None:
+        async def asynchronous() -> AsyncIterator[Page]:
+            yield Page(number=1)
+
+        for given, told in ((asynchronous(), "no async one: collect its events first"), (None, "not NoneType")):
+            with pytest.raises(NotAnEvent, match=told):
+                office.system.emit_group(given, max_parallel=1)  # type: ignore[arg-type]
+
+    def test_a_completion_event_that_could_not_be_filled_in(self, office: Office) -> None:
+        class Renamed(GroupCompleted, event_type="emission.renamed"):
+            total: str = ""  # type: ignore[assignment]
+
+        with pytest.raises(EventDefinitionError, match=r"Renamed: total must stay as GroupCompleted has it"):
+            office.system.emit_group(pages(1), max_parallel=1, on_complete=Renamed)
+        assert office.client.keys(office.key("group*")) == []
+
+    def test_an_id_that_is_none(self, office: Office) -> None:
+        with pytest.raises(TypeError, match=r"group_id=None must be the id of a group"):
+            office.system.group(None)  # type: ignore[arg-type]
 
 
 class TestRepeated:

@@ -185,6 +185,28 @@ def test_pause_and_resume(made: Rig) -> None:
     nothing_is_left(made)
 
 
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_what_was_parked_by_a_pause_has_a_lease(made: Rig, pool: str) -> None:
+    """Resumed, its handler has no gate any more: it runs once, for as long as it lasts."""
+    made.parts.turns.admission.call(["pause", "nap"])
+    first = made.worker(pool, 4)  # a worker looks at its start who is paused
+    made.emit_many([limited.Nap(tag="a") for _ in range(3)])
+    wait_until(lambda: parked(made) == 3, 30, "them to be parked")
+    assert first.terminate() == 0
+    made.parts.turns.admission.call(["resume", "nap"])
+    made.worker(pool, 4)
+    made.wait_for_records("a", 3, "in")
+    client = made.parts.coordination.client
+    now, _ = client.time()
+    leases = client.zrange(f"{made.name}:gates:granted", 0, -1, withscores=True)
+    assert len(leases) == 3
+    assert all(end / 1000 - now > 10 for _, end in leases), leases
+    made.open_gate("a")
+    made.wait_for_records("a", 3, "out")
+    nothing_is_left(made)
+    assert len(made.records("a", "in")) == 3
+
+
 def _is_parked(made: Rig, tag: str) -> bool:
     made.emit(limited.Free(tag=tag))
     made.wait_for_empty_queue()

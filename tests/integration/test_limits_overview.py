@@ -208,7 +208,7 @@ def test_what_an_operator_granted_is_said_to_be_sent(house: Gatehouse) -> None:
     tenant = "limit:tenant|"
     house.go("a", tenant)
     house.wait("b", tenant)
-    house.admission._hand_on = lambda grants: house.admission.later(
+    house.admission.hand_on = lambda grants: house.admission.later(
         ["sent", [(grant.member, grant.token) for grant in grants]]
     )
     steering.evict(house.admission, tenant, "a")

@@ -155,6 +155,16 @@ class Admitting(RuleBasedStateMachine):
 
     @precondition(lambda self: self.running())
     @rule(data=st.data())
+    def never_begin(self, data: st.DataObject) -> None:
+        """It was asked for early, and is not run; the broker delivers it again."""
+        copy = data.draw(st.sampled_from(self.running()))
+        relinquish = ["relinquish", copy.member.name, copy.runs, copy.gates]
+        assert self.house.call(relinquish)
+        self.house.call(relinquish)  # said twice
+        copy.runs = None
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
     def stand_still(self, data: st.DataObject) -> None:
         """A worker is stopped, and does not renew; the broker gives its message to another."""
         copy = data.draw(st.sampled_from(self.running()))
@@ -332,12 +342,13 @@ class Admitting(RuleBasedStateMachine):
 
     def check_order(self, now: View) -> None:
         for gate in GATES:
-            # One that has waited here all the time, and for nothing else.
+            # One that has waited here all the time, and for nothing else: one with a pause among its gates may have to
+            # let the first one at that go before it.
             patient = [
                 place
                 for name, place in now.waiting[gate].items()
                 if name in self.before.waiting[gate]
-                and (gate not in LIMITS or len(set(LIMITS) & set(now.info[name]["gates"])) == 1)
+                and (gate not in LIMITS or len({*LIMITS, PAUSE} & set(now.info[name]["gates"])) == 1)
             ]
             for name in now.held[gate].keys() - self.before.held[gate].keys():
                 place = now.info[name]["place"] if name in now.info else float("inf")

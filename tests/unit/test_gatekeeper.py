@@ -13,7 +13,7 @@ from events_core.envelope import Envelope
 from events_core.event_map import EventMap
 from events_worker.limits.gatekeeper import Gatekeeper
 from events_worker.limits.leases import Lease
-from events_worker.outcome import Dead, Done
+from events_worker.outcome import Busy, Dead, Done, Outcome
 from events_worker.run import Run
 
 
@@ -74,6 +74,122 @@ def test_a_release_is_sent_at_once(granted: bool, others_wait: bool, at_once: bo
     run = Run("id", "mail", "q", {}, None, granted=granted, lease=Lease("id", 1, ["limit:x|"], 1000, 0.0))
     gatekeeper.dismiss(run, Done())
     assert leases.at_once == [at_once]
+
+
+class Early:
+    """Has one run that comes next; remembers what was asked for, with what it takes along."""
+
+    def __init__(self, upcoming: Run | None) -> None:
+        self._upcoming, self.ahead = upcoming, self
+        self.asked: list[tuple[Run, list[Any], list[Any]]] = []
+        self.sent = True
+        self.error: Exception | None = None
+
+    def upcoming(self) -> Run | None:
+        return self._upcoming
+
+    def ask(self, run: Run, acquire: list[Any], release: list[Any]) -> bool:
+        self.asked.append((run, acquire, release))
+        if self.error is not None:
+            raise self.error
+        return self.sent
+
+
+def order(name: str = "next", **headers: Any) -> Run:
+    return Run.of(name, "mail", "q", headers, from_json(Envelope.of(Order()).to_json()), redelivered=False)
+
+
+def dismissing(upcoming: Run | None, **options: Any) -> tuple[Gatekeeper, Early, Leases, list[Any]]:
+    """A gatekeeper with somebody who comes next, and what it insists on."""
+    event_map = EventMap()
+    event_map.bind(Order, lambda event: None, name="mail", **{"limit": Limit("smtp", 1), **options})
+    gatekeeper = make(event_map)
+    told: list[Any] = []
+    gatekeeper._leases = leases = Leases()  # type: ignore[assignment]
+    gatekeeper.early = early = Early(upcoming)  # type: ignore[assignment]
+    gatekeeper._insist = told.append
+    return gatekeeper, early, leases, told
+
+
+def ending(**state: Any) -> Run:
+    return Run(
+        "id", "mail", "q", {}, None, member="id", **{"lease": Lease("id", 1, ["limit:smtp|"], 1000, 0.0), **state}
+    )
+
+
+@pytest.mark.parametrize("granted", [False, True])
+def test_a_release_goes_with_the_question_for_the_next_run(granted: bool) -> None:
+    gatekeeper, early, leases, told = dismissing(order(**({"events-grant": 7} if granted else {})))
+    gatekeeper.dismiss(ending(granted=granted), Done())
+    [(run, acquire, release)] = early.asked
+    assert acquire == ["acquire", "next", 1, ["limit:smtp|"], 30_000, 7 if granted else 0]
+    assert release[:2] == ["release", "id"]
+    assert run.event is not None  # and it is not read once more
+    assert (leases.at_once, told) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "upcoming",
+    [
+        pytest.param(None, id="nobody comes next"),
+        pytest.param(Run.of("next", "mail", "q", {}, {"type": "nonsense"}, redelivered=False), id="cannot be read"),
+        pytest.param(Run.of("next", "none", "q", {}, {}, redelivered=False), id="has no handler here"),
+    ],
+)
+def test_where_nobody_is_asked_for_a_release_goes_as_ever(upcoming: Run | None) -> None:
+    gatekeeper, early, leases, _ = dismissing(upcoming)
+    gatekeeper.dismiss(ending(), Done())
+    assert early.asked == []
+    assert leases.at_once == [False]
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        pytest.param(False, None, id="Redis is away"),
+        pytest.param(True, ValueError("surrogates not allowed"), id="its key cannot be sent"),
+    ],
+)
+def test_nothing_about_the_next_run_fails_the_present_one(sent: bool, error: Exception | None) -> None:
+    gatekeeper, early, leases, _ = dismissing(order())
+    early.sent, early.error = sent, error
+    gatekeeper.dismiss(ending(granted=True), Done())
+    assert len(early.asked) == 1
+    assert leases.at_once == [True]
+
+
+def test_a_crowded_limit_is_not_asked_early() -> None:
+    """Who comes now is parked in one step: an answer would be a step more."""
+    gatekeeper, early, leases, _ = dismissing(order())
+    gatekeeper._crowded.add("limit:smtp|", "mail")
+    gatekeeper.dismiss(ending(), Done())
+    assert early.asked == []
+    assert leases.at_once == [False]
+
+
+def test_a_key_that_raises_is_not_asked_early() -> None:
+    """The run itself tells what its key function raised."""
+    gatekeeper, early, leases, _ = dismissing(order(), limit=Limit("smtp", 1, key=lambda event: 1 / 0))
+    gatekeeper.dismiss(ending(), Done())
+    assert early.asked == []
+    assert leases.at_once == [False]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        pytest.param({"granted": True}, Dead("exhausted", ""), id="a granted one that is dead"),
+        pytest.param({"recorded": True}, Done(), id="one of an order or a group"),
+        pytest.param({}, Busy(1.0), id="a copy of it runs"),
+    ],
+)
+def test_what_redis_must_hear_before_the_message_is_gone_waits_for_nobody(
+    state: dict[str, Any], outcome: Outcome
+) -> None:
+    gatekeeper, early, leases, told = dismissing(order())
+    gatekeeper.dismiss(ending(**state), outcome)
+    assert (early.asked, leases.at_once) == ([], [])
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class Placed(DomainEvent, event_type="gates.placed"):
     size: Size = Size.SMALL
     address: Address = Address(city="Rome")
     billing: Address | None = None
+    labels: dict[str, str] = {}
 
     @property
     def half(self) -> str:
@@ -144,6 +145,13 @@ class TestPassage:
     def test_the_lease_is_the_shortest_of_the_limits(self, limits: list[Limit | Rate], lease: int) -> None:
         """In milliseconds."""
         assert passage(spec(limit=limits), Placed()).lease == lease
+
+    def test_a_key_that_is_no_text(self) -> None:
+        """Such as the name of a file that is no UTF-8: sent to Redis, it would fail others as well."""
+        for text in ("invoice-\udce9.pdf", "\ud83d"):
+            with pytest.raises(ValueError, match=r"gates\.placed .* has a key that is no valid text"):
+                passage(spec(limit=Limit("x", 1, key="tenant")), Placed(tenant="a").model_copy(update={"tenant": text}))
+        assert passage(spec(limit=Limit("x", 1, key="tenant")), Placed(tenant="é😀")).gates == ["limit:x|é😀"]
 
     def test_what_a_key_raises_is_raised(self) -> None:
         """The application's error, and the missing part of a path that could not be checked before."""
@@ -247,6 +255,9 @@ class TestKeysFitTheEvent:
             ("address.town", "Address has no field 'town'; it has city, street"),
             ("address.street.number", "Street has no field 'number'; it has name"),
             ("model_dump", "Placed has no field 'model_dump'"),
+            ("number.x", "'number' of Placed has the type int, which has no field 'x'"),
+            ("order_id.x", "'order_id' of Placed has the type UUID, which has no field 'x'"),
+            ("labels.x", "'labels' of Placed has the type dict, which has no field 'x'"),
         ],
     )
     def test_a_path_that_no_event_has(self, key: str, told: str) -> None:
@@ -256,7 +267,11 @@ class TestKeysFitTheEvent:
                 EventMap().bind(Placed, react, name="h", **options)
 
     @pytest.mark.parametrize(
-        "key", ["tenant", "half", "region", "event_id", "address.label", "billing.anything", lambda event: event.none]
+        "key",
+        [
+            *("tenant", "half", "region", "event_id", "address.label", "billing.anything", "occurred_at.year"),
+            lambda event: event.none,
+        ],
     )
     def test_what_only_an_event_can_tell(self, key: Any) -> None:
         """Fields, properties, class attributes; what is behind an optional one, and functions, are not looked into."""

@@ -74,7 +74,8 @@ class Worker:
 
     def ours(self, outcome: Outcome) -> Task:
         """A task of ours whose deliveries end so."""
-        parts = SimpleNamespace(execution=SimpleNamespace(execute=lambda run: outcome))
+        gatekeeper = SimpleNamespace(early=SimpleNamespace(asked=lambda headers: None))
+        parts = SimpleNamespace(execution=SimpleNamespace(execute=lambda run: outcome), gatekeeper=gatekeeper)
         attributes = {"name": "shop.send", "_parts": parts, "__module__": __name__}
         return self.app.register_task(type("HandlerTask", (DeliveryTask,), attributes)())
 
