@@ -45,6 +45,7 @@ class Rig:
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = field(default_factory=lambda: f"t{next(_numbers)}x{secrets.token_hex(3)}")
     env: dict[str, str | None] = field(default_factory=dict)
+    rabbitmq: Any = None  # the server, where one is the broker
     _workers: list[processes.Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -157,8 +158,17 @@ class Rig:
         return broker_queues.length(self.broker_name, name or self.queue)
 
     def unacknowledged(self) -> int:
-        """On Redis: messages that a worker has taken and not acknowledged."""
-        return broker_queues.unacknowledged(self.broker_name)
+        """Messages that a worker has taken and not acknowledged."""
+        if broker_queues.is_redis(self.broker_name):
+            return broker_queues.unacknowledged(self.broker_name)
+        assert self.rabbitmq is not None, "a rig on RabbitMQ is made by rig(), which knows the server"
+        return int(self.rabbitmq.unacknowledged(self.broker_url))
+
+    def wait_for_rest(self) -> None:
+        """Waits until nothing is in the queue and workers hold nothing: what is killed from now on repeats nothing."""
+        wait_until(
+            lambda: self.queue_length() + self.unacknowledged() == 0, what="the broker and workers to hold nothing"
+        )
 
     def wait_for_empty_queue(self, name: str | None = None) -> None:
         """Waits until everything in the queue has been taken."""
@@ -211,7 +221,7 @@ def rig(
     redis_url = redis_server.empty()
     vhost = f"rig-{next(_numbers)}"
     broker_url = redis_url if broker == "redis" else rabbitmq_server.add_vhost(vhost)
-    made = Rig(module, broker_url, redis_url, redis_url, settings)
+    made = Rig(module, broker_url, redis_url, redis_url, settings, rabbitmq=rabbitmq_server)
     try:
         yield made
     finally:

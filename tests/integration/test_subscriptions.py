@@ -47,6 +47,7 @@ def test_an_event_reaches_every_subscriber_once(
         sub.orders.emit_many([app.Cancelled(tag="t", number=10), app.Cancelled(tag="late", number=3)])
         sub.rig.wait_for_records("t", 10, "shipped")
         sub.rig.wait_for_records("late", 1, "slowly")
+        sub.rig.wait_for_rest()
         sub.rig.kill_workers()
         sub.orders.emit(app.Confirmed(tag="away"))
         sub.worker(pool, 2)

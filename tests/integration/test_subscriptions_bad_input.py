@@ -164,6 +164,7 @@ def test_a_newer_version_waits_for_the_upgrade(broker: str, redis_server: Any, r
         )  # fmt: skip
         assert "only 1" in letter.error
         assert letter.starts == 0
+        sub.rig.wait_for_rest()
         sub.rig.kill_workers()
         sub.worker("threads", 1)
         redriven = sub.rig.events("dead", "redrive", letter.id, "--yes")

@@ -59,7 +59,7 @@ def test_a_redrive_is_the_next_generation_and_two_are_one(system: Rig) -> None:
     assert system.letters(ids=(str(emission.event_id),)) == []
     again = system.events("dead", "redrive", letter.id, "--yes")
     assert "no" in again.stdout + again.stderr
-    system.wait_for_empty_queue()
+    system.wait_for_rest()
     assert len(system.records("redriven", "fails_until_open")) == 3
 
 
@@ -147,7 +147,7 @@ def test_terminated_while_it_ran(system: Rig) -> None:
     system.open_gate("after")
     system.emit(dying.Held(tag="after"))
     system.wait_for_records("after", 1, "waited")  # the worker serves
-    system.wait_for_empty_queue()
+    system.wait_for_rest()
     assert len(system.records("terminated")) == 1
 
 
@@ -184,4 +184,4 @@ def test_a_child_stuck_in_c_code_is_ended_and_the_delivery_dead_within_three_sta
         assert letter.reason == "poison"
         assert letter.starts == len(made.records("stuck")) <= 3
         assert worker.alive
-        made.wait_for_empty_queue()
+        made.wait_for_rest()

@@ -54,7 +54,7 @@ def test_a_delivery_that_never_succeeds_emits_nothing(system: Rig) -> None:
     emission = system.emit(following.Started(tag="never", fails=99))
     system.letter_of(emission, "makes_events")
     system.wait_for_records("never", 3, "heard")
-    system.wait_for_empty_queue()
+    system.wait_for_rest()
     assert {line["how"] for line in system.records("never", "heard")} == {"now"}
 
 
@@ -79,5 +79,5 @@ def test_events_that_cause_each_other_end_as_a_dead_letter_that_names_the_chain(
     assert "MAX_HOPS (6)" in letter.error
     assert "following.ping > following.pong > following.ping" in letter.error
     assert letter.starts == 0
-    system.wait_for_empty_queue()
+    system.wait_for_rest()
     wait_until(lambda: system.scheduled() == 0, what="nothing left to come")

@@ -67,9 +67,7 @@ def buried(under: Under, known: set[str]) -> DeadLetter:
     tag = uuid4().hex
     rig.emit(basics.Late(tag=tag))
     rig.wait_for_records(tag, 1)
-    rig.wait_for_empty_queue()
-    if rig.broker_url.startswith("redis"):
-        wait_until(lambda: rig.unacknowledged() == 0, what="nothing unacknowledged")
+    rig.wait_for_rest()
     assert under.worker.alive
     return new[0]
 

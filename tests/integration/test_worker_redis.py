@@ -31,8 +31,7 @@ def test_a_delivery_that_runs_while_redis_restarts_runs_once(own_redis_server: R
     made.wait_for_records("next", 1, "waited")
     made.open_gate("held")
     made.wait_for_records("held", 1, "waited")
-    made.wait_for_empty_queue()
-    wait_until(lambda: made.unacknowledged() == 0, what="nothing unacknowledged")
+    made.wait_for_rest()
     assert worker.alive
     assert worker.terminate() == 0
     assert made.queue_length() == 0  # it gave nothing back
@@ -91,8 +90,7 @@ def test_what_a_killed_worker_had_is_run_by_the_next(redis_server: Any, pool: st
         made.open_gate("killed")
         made.worker(pool, 2)
         made.wait_for_records("killed", 4, "waited")
-        made.wait_for_empty_queue()
-        wait_until(lambda: made.unacknowledged() == 0, what="nothing unacknowledged")
+        made.wait_for_rest()
         assert len(made.records("killed", "waited")) == len(emissions)
         assert made.letters() == []
 

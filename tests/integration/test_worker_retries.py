@@ -90,11 +90,10 @@ def test_a_long_delay_is_kept_in_redis_and_holds_nothing_in_the_worker(system: R
     seconds, microseconds = system.parts.coordination.client.time()
     assert due is not None
     assert 3500 < due / 1000 - (seconds + microseconds / 1e6) <= 3600
-    system.wait_for_empty_queue()
+    system.wait_for_rest()
     inspect = system.system.celery.control.inspect(timeout=0.5)
     for held in (inspect.scheduled(), inspect.reserved(), inspect.active()):
         assert task_id not in str(held)
-    wait_until(lambda: system.unacknowledged() == 0, what="nothing unacknowledged")
     assert len(system.records("long")) == 1
 
 
@@ -105,11 +104,12 @@ def test_a_retry_survives_the_death_of_every_worker(broker: str, redis_server: A
         made.worker()
         emission = made.emit(retrying.Waiting(tag="survives"))
         wait_until(lambda: made.scheduled() == 1, what="the delivery in the schedule")
+        made.wait_for_rest()
         made.kill_workers()
         assert made.scheduled() == 1
         made.worker()
         made.wait_for_records("survives", 2)
         wait_until(lambda: made.scheduled() == 0, what="an empty schedule")
-        made.wait_for_empty_queue()
+        made.wait_for_rest()
         assert [line["number"] for line in made.records("survives")] == [1, 2]
         assert made.letters(ids=(str(emission.event_id),)) == []

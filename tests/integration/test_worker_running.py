@@ -45,7 +45,7 @@ def test_two_hundred_events_are_all_done_once(under: Under) -> None:
     assert len(lines) == 600
     for name in ("sync_one", "async_one", "ClassOne"):
         assert sorted(line["number"] for line in lines if line["what"] == name) == list(range(200))
-    under.rig.wait_for_empty_queue()
+    under.rig.wait_for_rest()
     assert under.rig.letters() == []
     assert under.worker.alive
 

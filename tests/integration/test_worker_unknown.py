@@ -34,16 +34,16 @@ def test_a_rolling_deploy(broker: str, redis_server: Any, rabbitmq_server: Any) 
         emit_all(made)
         made.wait_for_records("deploy", 1, "old_handler")
         wait_until(lambda: made.scheduled() == 3, what="three held deliveries")
-        made.wait_for_empty_queue()
+        made.wait_for_rest()
         made.kill_workers()
-        assert made.scheduled() + made.queue_length() == 3
+        assert (made.scheduled(), made.queue_length()) == (3, 0)
         made.worker("threads", 2)
         made.wait_for_records("deploy", 1, "new_handler")
         made.wait_for_records("type", 1)
         (version,) = made.wait_for_records("version", 1)
         assert version["version"] == 2
         wait_until(lambda: made.scheduled() == 0, what="an empty schedule")
-        made.wait_for_empty_queue()
+        made.wait_for_rest()
         assert [len(made.records(tag)) for tag in ("deploy", "type", "version")] == [2, 1, 1]
         assert made.letters() == []
 
@@ -67,6 +67,7 @@ def test_what_nobody_knows_is_dead_after_the_grace_and_redriven_once_somebody_do
             assert letter.event_type is not None
             assert letter.dead_at - letter.first_at >= 1.0
             assert letter.starts == 0
+        made.wait_for_rest()
         made.kill_workers()
         made.worker("threads", 2)
         for letter in letters.values():

@@ -159,6 +159,12 @@ class RabbitServer:
         """Names of the queues that exist there."""
         return sorted(queue["name"] for queue in self.api("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true"))
 
+    def unacknowledged(self, url: str) -> int:
+        """Messages that consumers of a vhost, given by its URL, have taken and not acknowledged."""
+        vhost = quote(urlsplit(url).path[1:] or "/", safe="")
+        totals = self.api("GET", f"queues/{vhost}?disable_stats=true&enable_queue_totals=true")
+        return sum(queue.get("messages_unacknowledged", 0) for queue in totals)  # missing: it starts, or is deleted
+
     def stop(self) -> None:
         """An orderly end, which takes about 6 seconds."""
         if self._process is not None:
@@ -200,6 +206,10 @@ class GivenRabbit:
 
     def drop_vhost(self, name: str) -> None:
         pass
+
+    def unacknowledged(self, url: str) -> int:
+        """0: only its management would know, and may not be there. Tests on it may see a message twice after a kill."""
+        return 0
 
     def close(self) -> None:
         pass
