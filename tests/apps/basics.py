@@ -85,7 +85,7 @@ def _is_open(tag: str) -> bool:
 QUICK = Retry(max_attempts=2, base=0.05, jitter=False)
 
 
-@events.handler(Slow, timeout=0.3, retry=QUICK)
+@events.handler(Slow, timeout=1.0, retry=QUICK)
 async def slow_async(event: Slow) -> None:
     record(event.tag, "slow_async")
     try:
@@ -95,7 +95,7 @@ async def slow_async(event: Slow) -> None:
         record(event.tag, "slow_async swallowed it")
 
 
-@events.handler(Slow, timeout=0.3, retry=QUICK)
+@events.handler(Slow, timeout=1.0, retry=QUICK)
 def slow_sync(event: Slow) -> None:
     record(event.tag, "slow_sync")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import redis
 from events_core import Event, EventSystem
 from events_core.celery_app import celery_broker_url
 from events_core.envelope import Envelope
+from events_core.handler_options import GRANTED
 from events_core.handlers import HandlerSpec
 from events_core.publishing.messages import Message
 from events_worker.dead_letters import DeadLetter, DeadLetters
@@ -102,10 +104,16 @@ class Rig:
         return self._run("events_worker.cli", *args, *app)
 
     def control(self, *args: str) -> str:
-        """Runs `celery ...` on the application's Celery app, as an operator does, and returns what it printed."""
-        ran = self._run("celery", "-A", "events_worker", *args)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+        """Runs `celery ...` on the application's Celery app, as an operator does, and returns what it printed; again
+        where nobody answered, for which it waits a second.
+        """
+
+        def answered() -> str:
+            ran = self._run("celery", "-A", "events_worker", *args)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            return ran.stdout
+
+        return wait_until(answered, what=f"an answer to {args}")
 
     def _run(self, *args: str) -> subprocess.CompletedProcess[str]:
         return run_python("-m", *args, env=processes.child_env(self.environment()), cwd=processes.ROOT)
@@ -164,11 +172,23 @@ class Rig:
         assert self.rabbitmq is not None, "a rig on RabbitMQ is made by rig(), which knows the server"
         return int(self.rabbitmq.unacknowledged(self.broker_url))
 
+    def due_in(self) -> float:
+        """Seconds until the first delivery of the schedule is due; infinite where it is empty."""
+        client = self.parts.coordination.client
+        seconds, microseconds = client.time()
+        first = client.zrange(self.parts.schedule.keys[0], 0, 0, withscores=True)
+        return first[0][1] / 1000 - (seconds + microseconds / 1e6) if first else math.inf
+
     def wait_for_rest(self) -> None:
-        """Waits until nothing is in the queue and workers hold nothing: what is killed from now on repeats nothing."""
-        wait_until(
-            lambda: self.queue_length() + self.unacknowledged() == 0, what="the broker and workers to hold nothing"
-        )
+        """Waits until nothing is in the queue, workers hold nothing, and nothing is about to be due: what is killed now
+        repeats nothing.
+        """
+        queues = (self.queue, self.queue + GRANTED)
+
+        def rests() -> bool:
+            return self.due_in() > 0.5 and not any(map(self.queue_length, queues)) and self.unacknowledged() == 0
+
+        wait_until(rests, what="no message to be left")
 
     def wait_for_empty_queue(self, name: str | None = None) -> None:
         """Waits until everything in the queue has been taken."""

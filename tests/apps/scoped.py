@@ -153,16 +153,16 @@ def fails(event: Failing, session: Session) -> None:
     raise ValueError("no stock")
 
 
-@events.handler(Hanging, retry=QUICK, timeout=0.3)
+@events.handler(Hanging, retry=QUICK, timeout=1.0)
 async def hangs_soon(event: Hanging, session: Session) -> None:
     session.use(event.tag, "hangs_soon")
     await asyncio.Event().wait()
 
 
-@events.handler(Hanging, retry=QUICK, timeout=0.3)
+@events.handler(Hanging, retry=QUICK, timeout=1.0)
 def hangs(event: Hanging, session: Session) -> None:
     session.use(event.tag, "hangs")
-    time.sleep(1)
+    time.sleep(1.5)
 
 
 @events.handler(Deadly)

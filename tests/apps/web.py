@@ -30,8 +30,10 @@ def second(event: Asked) -> None: ...
 
 @app.post("/{number}")
 async def ask(number: int, gate: str = "") -> int:
-    """Emits, and answers when the file is there."""
+    """Emits, and answers when the file is there; one beside it, with its number, tells that it waits."""
     await events.aemit(Asked(number=number))
+    if gate:
+        Path(f"{gate}-{number}").touch()
     while gate and not Path(gate).exists():
         await asyncio.sleep(0.01)
     return number

@@ -188,7 +188,7 @@ with broker.connect(claim_after=1) as connection:
     inbox = Inbox(connection, broker.queue())
     inbox.wait(2)
     inbox.messages[0].ack()
-    inbox.look(0.1)
+    inbox.look(0.5)
     print("holds", flush=True)
     time.sleep(600)
 """

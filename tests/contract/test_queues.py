@@ -171,11 +171,11 @@ def _exists(connection: kombu.Connection, queue: kombu.Queue) -> bool:
 @promised()
 def test_a_queue_that_expires_lives_while_it_is_consumed(broker: Broker) -> None:
     """A consumer that waits longer than the queue's expiry still gets what comes then."""
-    queue = broker.queue(exchange=kombu.Exchange(broker.name), routing_key="key", expires=0.4)
+    queue = broker.queue(exchange=kombu.Exchange(broker.name), routing_key="key", expires=1.2)
     with broker.connect() as connection, broker.connect() as other:
         inbox = Inbox(connection, queue)
         for number in range(3):
-            inbox.look(0.6)
+            inbox.look(1.6)
             kombu.Producer(other, exchange=queue.exchange).publish(number, routing_key="key")
             inbox.wait(number + 1)
 

@@ -287,10 +287,10 @@ class TestGrants:
         assert house.taken() == ["b"]
 
     def test_sent_comes_too_late_for_one_that_has_begun(self, house: Gatehouse) -> None:
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         house.go("a", RATE)
         house.wait("b", RATE)
-        house.advance(1_001)
+        house.advance(5_001)
         house.sweep()
         token = house.begin(RATE)["b"]
         house.call(["sent", [("b", token)]])
@@ -300,12 +300,12 @@ class TestGrants:
 
     def test_the_sweep_says_when_to_look_again(self, house: Gatehouse) -> None:
         assert house.sweep() == (-1, 0)
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         token = house.go("a", RATE)
         house.wait("b", RATE)
-        assert 0 < house.sweep()[0] <= 1_000
+        assert 0 < house.sweep()[0] <= 5_000
         house.end("a", token, RATE)
-        house.advance(1_001)
+        house.advance(5_001)
         house.sweep()
         assert house.taken() == ["b"]
         assert GRANT - 1_000 < house.sweep()[0] <= GRANT

@@ -88,24 +88,24 @@ class TestDefinitions:
 
 class TestRate:
     def test_each_waits_for_its_time(self, house: Gatehouse) -> None:
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         house.go("a", RATE)
         for name in "bcd":
             assert house.wait(name, RATE) == RATE
         for name in "bcd":
             house.sweep()
             assert house.taken() == []
-            house.advance(1_000)
+            house.advance(5_000)
             house.sweep()
             assert list(house.begin(RATE)) == [name]
 
     def test_grants_that_begin_late_do_not_begin_together(self, house: Gatehouse) -> None:
         """A worker that was away: nothing more is granted meanwhile, and the next follows after its interval."""
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         house.go("a", RATE)
         for name in "bc":
             house.wait(name, RATE)
-        house.advance(1_000)
+        house.advance(5_000)
         house.sweep()
         house.call(["sent", [(grant.member, grant.token) for grant in house.grants]])
         house.advance(10_000)
@@ -113,16 +113,16 @@ class TestRate:
         assert list(house.begin(RATE)) == ["b"]
         house.sweep()
         assert house.taken() == []
-        house.advance(1_000)
+        house.advance(5_000)
         house.sweep()
         assert list(house.begin(RATE)) == ["c"]
 
     def test_a_burst_after_a_pause(self, house: Gatehouse) -> None:
-        house.declare(rate_api="1000 3")
+        house.declare(rate_api="5000 3")
         for name in "abc":
             house.go(name, RATE)
         house.wait("d", RATE)
-        house.advance(1_000)
+        house.advance(5_000)
         house.sweep()
         assert house.taken() == ["d"]
         house.advance(60_000)
@@ -131,13 +131,13 @@ class TestRate:
         house.wait("h", RATE)
 
     def test_one_that_is_blocked_elsewhere_is_not_counted(self, house: Gatehouse) -> None:
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         house.go("a", CRM)
         assert house.wait("b", CRM, RATE) == CRM
         house.go("c", RATE)
 
     def test_nothing_stays_for_ever(self, house: Gatehouse) -> None:
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         house.end("a", house.go("a", RATE), RATE)
         assert house.left() == set()
         assert house.client.pttl("shop:gate:state:rate:api|") > 0
@@ -210,7 +210,7 @@ class TestPause:
 
     def test_a_grant_covers_the_gates_of_one_that_is_not_paused_any_more(self, house: Gatehouse) -> None:
         """The rate has counted it once."""
-        house.declare(rate_api="1000 1")
+        house.declare(rate_api="5000 1")
         house.call(["pause", "mail"])
         house.wait("a", PAUSE, CRM, RATE)
         house.call(["resume", "mail"])

@@ -39,8 +39,8 @@ def test_what_waits_and_who_works(shop: Shop) -> None:
         return (shown["queues"]["shop.events"], shown["scheduled"], shown["dead"]) == (0, 0, 2)
 
     wait_until(settled, 60, "two dead letters and nothing waiting")
-    assert shop.json("status")["workers"] == ["one@shop"]
-    assert "one@shop" in shop.events("status").stdout
+    wait_until(lambda: shop.json("status")["workers"] == ["one@shop"], what="it to answer within a second")
+    wait_until(lambda: "one@shop" in shop.events("status").stdout, what="it to answer within a second")
 
 
 def test_a_worker_of_another_system_is_none_of_its_own(shop: Shop) -> None:
@@ -62,9 +62,9 @@ def test_a_queue_that_no_worker_takes_from(shop: Shop) -> None:
     shop.place_orders(1)
     shop.worker("-Q", "mail")
     wait_until(lambda: shop.json("status")["workers"], 30, "the worker to answer")
-    assert shop.json("status")["unconsumed"] == ["shop.events"]
+    wait_until(lambda: shop.json("status")["unconsumed"] == ["shop.events"], what="it to answer within a second")
     advice = "shop.events: no worker takes from it: start one with -Q shop.events, or without -Q"
-    assert advice in shop.events("status").stdout
+    wait_until(lambda: advice in shop.events("status").stdout, what="it to answer within a second")
 
 
 @pytest.mark.parametrize("url", ["redis://:hidden@127.0.0.1:1/0", "amqp://shop:hidden@127.0.0.1:1//"])

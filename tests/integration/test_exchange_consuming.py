@@ -213,17 +213,18 @@ class TestLostConnections:
         line.receiver.acknowledge(again)
         assert line.receiver.receive(SOON) == []
 
-    def test_a_late_acknowledgement_does_no_harm(self, line: Line) -> None:
+    def test_a_late_acknowledgement_does_no_harm(self, line: Line, broker_url: str) -> None:
         """On RabbitMQ they come again all the same; on Redis they do not. What came after them is not touched."""
         publish(line.broker, "orders", Placed(number=1))
         late = take(line.receiver, 1)
+        awaited = {1, 2} if broker_url.startswith("amqp") else {2}
         line.proxy.cut()
         with pytest.raises(OSError, match="is lost"):
             line.receiver.receive(10)
         found = line.receiver.receive(0)
         line.receiver.acknowledge(late)
         publish(line.broker, "orders", Placed(number=2))
-        while 2 not in numbers(found):
+        while not awaited <= set(numbers(found)):
             found += take(line.receiver, 1)
         line.receiver.give_back(late)
         line.receiver.acknowledge(found)

@@ -76,8 +76,10 @@ def is_fork(pid: int) -> bool:
 
 
 def has_ended(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_it_finds_what_a_new_process_finds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

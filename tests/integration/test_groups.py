@@ -81,8 +81,10 @@ class TestParallel:
     def test_never_more_than_its_number_and_one_completion_event(self, system: Rig) -> None:
         """60 deliveries on 8 slots with 5 places; one of them is dead, one succeeds the second time."""
         failing = {7: 1, 31: 2}
-        steps = (Step(tag="five", number=number, fails=failing.get(number, 0)) for number in range(60))
+        steps = (Step(tag="five", number=n, fails=failing.get(n, 0), gated=True) for n in range(60))
         group = system.system.emit_group(steps, max_parallel=5, on_complete=Report(tag="five-report"), name="five")
+        system.wait_for_records("five", 5, "start")
+        system.open_gate("five")
         assert figures(group.wait(60)) == (60, 59, 1, 0)
         assert most_at_once(system.records("five")) == 5
         assert {line["number"] for line in system.records("five", "start")} == set(range(60))
@@ -170,7 +172,10 @@ class TestProcessor:
     """EventProcessor counts deliveries, in all workers together."""
 
     def test_some_at_a_time(self, system: Rig) -> None:
-        group = EventProcessor(system.system, 2).emit_events(Step(tag="processor", number=n) for n in range(12))
+        steps = (Step(tag="processor", number=n, gated=True) for n in range(12))
+        group = EventProcessor(system.system, 2).emit_events(steps)
+        system.wait_for_records("processor", 2, "start")
+        system.open_gate("processor")
         assert figures(group.wait(30)) == (12, 12, 0, 0)
         assert most_at_once(system.records("processor")) == 2
 

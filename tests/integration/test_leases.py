@@ -209,13 +209,13 @@ class TestRenewing:
     def test_of_several_lengths_and_none_that_was_dropped(self, desk: Desk) -> None:
         long = desk.hold("long", length=HOUR)
         wait_until(lambda: not desk.leases._idle, what="the thread to know it")
-        desk.hold("dropped", length=300)
+        desk.hold("dropped", length=1_500)
         desk.leases.drop(desk._held["dropped"])
-        first = desk.hold("short", length=300).renewed_at
+        first = desk.hold("short", length=1_500).renewed_at
         short = desk._held["short"]
         wait_until(lambda: short.renewed_at > first, what="the short one to be renewed")
         began = short.renewed_at
-        wait_until(lambda: short.renewed_at > began + 0.5, what="several renewals")
+        wait_until(lambda: short.renewed_at > began + 1.6, what="renewals beyond the first end")
         desk.admission.call(["sweep"])
         assert desk.holders() == {"long", "short"}
         assert not long.refused

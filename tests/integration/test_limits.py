@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,14 +114,13 @@ def test_the_same_where_a_process_publishes_what_is_granted(handing_on: Rig) -> 
 
 def kill_the_holders(made: Rig) -> None:
     """Of five, three run, and are killed while two wait; another worker goes on."""
-    worker = made.worker("threads", 4)
+    worker = made.worker("threads", 4, env={"TEST_LEASE": "2"})
     made.emit_many([limited.Mail(tag="a", tenant=str(number)) for number in range(5)])
     made.wait_for_records("a", 3, "in")
     wait_until(lambda: parked(made) == 2, what="two to be parked")
-    made.emit(limited.Free(tag="free"))  # the one thread that is left takes it when it has acknowledged the two
-    made.wait_for_records("free", 1)
+    wait_until(lambda: (made.queue_length(), made.unacknowledged()) == (0, 3), what="what is parked to be acknowledged")
     worker.kill9()
-    made.worker("threads", 4)
+    made.worker("threads", 4, env={"TEST_LEASE": "2"})
     made.open_gate("a")
 
 
@@ -147,10 +147,11 @@ def test_a_worker_that_ends_leaves_no_place_taken(made: Rig, pool: str) -> None:
 def test_a_rate_spaces_what_begins(made: Rig) -> None:
     """20 a second, evenly: none comes much sooner than 50 ms after the one before, and all come."""
     made.worker("threads", 4)
+    before = time.time()
     made.emit_many([limited.Call(tag="a") for _ in range(30)])
     called = made.wait_for_records("a", 30, "called")
-    times = sorted(line["at"] for line in called)
-    assert times[-1] - times[0] >= 29 / 20 - 0.1  # a lower bound: however slow the machine is, it holds
+    last = max(line["at"] for line in called)
+    assert last - before >= 29 / 20 - 0.02  # a lower bound: however slow the machine is, it holds
     nothing_is_left(made)
 
 
@@ -253,6 +254,7 @@ def test_a_dead_one_that_is_given_up_holds_its_key_no_more(made: Rig, how: str) 
         assert made.events("dead", "discard", "--yes", letter.id).returncode == 0
     else:
         made.parts.coordination.client.zadd(f"{made.name}:dead", {letter.id: 0})
-        assert made.dead.prune() == 1
+        made.dead.prune()  # or the worker has just done it
+        assert made.letters() == []
     assert [line["number"] for line in made.wait_for_records("a", 2)] == [2, 3]
     nothing_is_left(made)

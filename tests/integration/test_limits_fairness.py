@@ -61,6 +61,7 @@ def test_newcomers(made: Rig) -> None:
     emit(made, "large", MANY)
     made.wait_for_records("a", MANY // 10)
     emit(made, "small", FEW)
+    made.wait_for_empty_queue()  # the few are behind no message of the many any more
     before = len(made.records("a", "large"))
     began = starts(made)
     last = max(began.index(("small", n)) for n in range(FEW))

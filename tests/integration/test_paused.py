@@ -65,8 +65,8 @@ def test_a_redis_that_does_not_answer_holds_up_the_first_run_only(house: Gatehou
     paused._client = type("Deaf", (), {"smembers": staticmethod(look)})()  # type: ignore[assignment]
     for _ in range(5):
         assert "mail" not in paused  # only the first of them waits
-    answer.set()
     assert len(looks) == 1
+    answer.set()
 
 
 def test_nobody_runs_ahead_of_the_first_look(house: Gatehouse) -> None:

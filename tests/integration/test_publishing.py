@@ -25,7 +25,7 @@ from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
-TIMEOUT = 1.0  # EMIT_TIMEOUT in the tests of failures, in seconds
+TIMEOUT = 2.0  # EMIT_TIMEOUT in the tests of failures, in seconds
 BOUND = TIMEOUT + 1  # promise 1
 
 

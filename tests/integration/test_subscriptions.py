@@ -46,6 +46,7 @@ def test_an_event_reaches_every_subscriber_once(
         sub.orders.emit_many([app.Confirmed(tag="t", number=number) for number in range(10)])
         sub.orders.emit_many([app.Cancelled(tag="t", number=10), app.Cancelled(tag="late", number=3)])
         sub.rig.wait_for_records("t", 10, "shipped")
+        sub.rig.wait_for_records("t", 10, "booked")
         sub.rig.wait_for_records("late", 1, "slowly")
         sub.rig.wait_for_rest()
         sub.rig.kill_workers()
@@ -155,8 +156,8 @@ def test_what_only_a_newer_worker_asks_for_is_not_lost(broker: str, redis_server
     one has bound, though it starts later.
     """
     with subscription_rig(broker, redis_server, rabbitmq_server) as sub:
-        new = sub.worker("threads", 2)
-        old = sub.worker("threads", 2, env={"TEST_DEPLOY": "old"})
+        new = sub.worker("threads", 2, env={"TEST_CLAIM_AFTER": "30"})  # it stands still for a moment, and is not dead
+        old = sub.worker("threads", 2, env={"TEST_DEPLOY": "old", "TEST_CLAIM_AFTER": "30"})
         wait_until(lambda: len(sub.consumers()) == 2, what="both to listen")
         if broker == "rabbitmq":  # it gives to each its share, of those that are connected
             wait_until(lambda: consumer_count(sub) == 2, what="both to be connected")

@@ -161,14 +161,14 @@ class TestScopes:
         """With an await at its end, which is not cancelled."""
         sessions = Sessions(is_async=is_async)
         with pytest.raises(HandlerTimeout):
-            run(never, sessions.container, timeout=0.05)
+            run(never, sessions.container, timeout=0.3)
         assert [type(error) for error in sessions.ends] == [HandlerTimeout]
 
     @pytest.mark.timeout(60, method="thread")  # the default method needs the signal that is tested here
     def test_one_ended_by_the_alarm_as_well(self, is_async: bool) -> None:
         sessions = Sessions(is_async=is_async)
         with pytest.raises(HandlerTimeout):
-            run(sleeps, sessions.container, timeout=0.05)
+            run(sleeps, sessions.container, timeout=0.3)
         assert [type(error) for error in sessions.ends] == [HandlerTimeout]
 
     def test_one_that_is_late_in_a_thread_as_well(self, is_async: bool) -> None:
@@ -229,7 +229,7 @@ def test_an_async_dependency_that_hangs_is_cancelled_when_the_handler_is_ended(h
     container = DefaultContainer()
     container.register(Session, opening)
     with pytest.raises(HandlerTimeout):
-        run(handler, container, timeout=0.05)
+        run(handler, container, timeout=0.3)
     assert ended.is_set()
 
 
@@ -265,7 +265,7 @@ class TestMiddleware:
         sessions = Sessions()
         kinds = {"sync": self.sync, "async": self.in_async}
         with pytest.raises(HandlerTimeout):
-            run(never, sessions.container, middleware=[kinds[name] for name in order], timeout=0.05)
+            run(never, sessions.container, middleware=[kinds[name] for name in order], timeout=0.3)
         assert [type(error) for error in sessions.ends] == [HandlerTimeout]
 
     @pytest.mark.parametrize("in_block", [False, True])
