@@ -77,8 +77,8 @@ function operations.settle(member, gates, result)
   if group and result ~= 'retry' then settled_in_group(group, member, result) end
 end
 
--- It was admitted with this token, and will not begin: as if it had not asked. Settled meanwhile by somebody who did not
--- know its gates (it was revoked), it has them still, without a token.
+-- It was admitted with this token, and will not begin: as if it had not asked, but for what rates have counted.
+-- Settled meanwhile by somebody who did not know its gates (it was revoked), it has them still, without a token.
 function operations.relinquish(member, token, gates)
   local current, info = token_of(member), load(member)
   if current ~= token and (current or info) then return false end

@@ -95,7 +95,7 @@ class Early:
             return None
         if isinstance(found, Go) and time.monotonic() - self._asked_at > run.lease_ms / 3000:
             # Celery's signals took their time, and nobody has renewed it
-            self._give_back(["relinquish", run.member, found.token, run.gates])
+            self._relinquish(run, found)
             return None
         return found
 
@@ -103,7 +103,10 @@ class Early:
         """What was asked for will not begin: it gives up what it was given."""
         run = self.run
         if run is not None and isinstance(found := self.answer(run), Go):
-            self._give_back(["relinquish", run.member, found.token, run.gates])
+            self._relinquish(run, found)
+
+    def _relinquish(self, run: Run, go: Go) -> None:
+        self._give_back(["relinquish", run.member, go.token, run.gates])
 
     def close(self) -> None:
         """Withdraw, and close the connection; it can be used again."""

@@ -112,9 +112,14 @@ class Gatekeeper:
             run = self.early.upcoming()
             if run is None or not self._read(run) or self._crowded.any(run.gates):
                 return False
+            if _is_recorded(run) and not _token(run):
+                return False  # should it not begin, its place in the order would be kept for a message that is gone
             return self.early.ask(run, self._acquiring(run), release)
         except Exception:  # whatever is wrong with the next one: it will tell, and this one has ended well
             return False
+        except BaseException:  # its key ends the process
+            self._leases.release_soon(release)
+            raise
         finally:
             correlating.reset(correlation)
 
@@ -229,7 +234,7 @@ class Gatekeeper:
         run.token = go.token
         run.lease = self._leases.add(run.member, go.token, run.gates, run.lease_ms)
         run.granted = granted
-        run.recorded = any(gate.startswith(("order:", "group:")) for gate in run.gates)
+        run.recorded = _is_recorded(run)
         if go.unfinished:
             run.redelivered = True
             run.in_vain = max(run.in_vain, go.unfinished)
@@ -301,6 +306,11 @@ class Gatekeeper:
 def _runs_instead(spec: HandlerSpec) -> bool:
     """Whether its fallback runs while the breaker is open."""
     return spec.fallback is not None and spec.fallback_on != "exhausted"
+
+
+def _is_recorded(run: Run) -> bool:
+    """Whether Redis knows of it from the moment that it asks, as it does else of what was parked."""
+    return any(gate.startswith(("order:", "group:")) for gate in run.gates)
 
 
 def _token(run: Run) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, NamedTuple
 
 from celery import Task
@@ -12,6 +14,8 @@ from celery import Task
 from events_core.transport.each_round import EachRound
 from events_worker.limits.early import Early
 from events_worker.run import Run
+
+logger = logging.getLogger(__name__)
 
 #: Seconds of one turn: acknowledgements, signals and remote control are heard only between two turns.
 _TURN = 0.010
@@ -36,6 +40,7 @@ class Line:
         self._waiting: deque[_Waiting] = deque()
         self._turns = EachRound(consumer.hub, self._take_turn)
         self._until = 0.0  # of the present turn; 0 between two
+        self._thread = 0  # that takes it
 
     def put(self, task: Task, message: Any, start: Callable[[], Any]) -> None:
         """A message has come that `start` runs, to its end."""
@@ -51,11 +56,13 @@ class Line:
         """The run that begins next. None if there is none, or if the event loop comes before it, and perhaps others."""
         if not self._waiting or time.monotonic() >= self._until:
             return None
+        if get_ident() != self._thread:  # another worker of this process: its thread must not ask
+            return None
         first = self._waiting[0]
         return run_of(first.task, first.message)
 
     def _take_turn(self) -> None:
-        self._until = time.monotonic() + _TURN
+        self._thread, self._until = get_ident(), time.monotonic() + _TURN
         try:
             while self._waiting:
                 self._start(self._waiting.popleft())
@@ -69,10 +76,19 @@ class Line:
     def _start(self, waiting: _Waiting) -> None:
         asked = self._early.run
         try:
-            waiting.start()
+            if self._is_consumed(waiting.message):
+                waiting.start()
+            else:
+                waiting.message.reject_log_error(logger, self.consumer.connection_errors, requeue=True)
         finally:
             if asked is not None and self._early.run is asked:  # it was revoked, say
                 self._early.withdraw()
+
+    def _is_consumed(self, message: Any) -> bool:
+        """Whether its queue still is. One may be cancelled at any time, and means what is received too."""
+        information = message.delivery_info or {}
+        direct = information.get("exchange") == ""  # else the queue has a name that the message does not tell
+        return not direct or self.consumer.task_consumer.consuming_from(information["routing_key"])
 
 
 def line_of(consumer: Any, early: Early) -> Line | None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from events_core import Breaker, DomainEvent, EventSystem, Limit, Rate, Retry
 from events_core.scope import fence_token
+from events_worker.limits.early import Early
+from events_worker.run import Run
 from tests.apps.recording import claim_soon, enter, gate, record, wait_for_gate
 
 events = claim_soon(EventSystem(os.environ.get("TEST_SYSTEM", "unset")))
+if os.environ.get("TEST_COUNT_EARLY"):
+    ask = Early.ask
+
+    def count(self: Early, run: Run, *operations: Any) -> bool:
+        record("early", "asked")
+        return ask(self, run, *operations)
+
+    Early.ask = count  # type: ignore[method-assign, assignment]
 QUICK = Retry(max_attempts=3, base=0.05, factor=1.0, jitter=False)
 LEASE = float(os.environ.get("TEST_LEASE", "30"))  # seconds; short where holders are killed
 

@@ -68,6 +68,16 @@ def test_a_place_is_taken_when_its_run_begins(made: Rig) -> None:
     assert worker.terminate() == 0
 
 
+def test_the_next_one_is_asked_for(made: Rig) -> None:
+    """Without it everything else here would hold too."""
+    made.env["TEST_COUNT_EARLY"] = "1"
+    worker_of(made)
+    with all_at_once(made):
+        made.emit_many([limited.Quick(tag="a", key=number) for number in range(40)])
+    made.wait_for_records("a", 40)
+    assert made.records("early", "asked")
+
+
 def test_others_run_in_between(made: Rig) -> None:
     """Handlers with and without limits, in one queue: all of them run."""
     worker_of(made)
@@ -92,6 +102,39 @@ def test_revoked_ones_hold_no_place(made: Rig) -> None:
     wait_until(lambda: len(made.letters()) == 30, 30, "their dead letters")
     assert {letter.reason for letter in made.letters()} == {"revoked"}
     assert {letter.id for letter in made.letters()} == set(revoked)
+    nothing_is_held(made)
+
+
+@pytest.mark.parametrize("event", [limited.Quick(tag="bad"), limited.Step(tag="bad", order="x", number=1)])
+def test_one_that_is_dead_before_it_begins_keeps_no_place(made: Rig, event: Event) -> None:
+    """Not in its order either, where it is the first: it was never parked, and its message is gone."""
+    worker_of(made)
+    [message] = made.messages_of(event)
+    with all_at_once(made):
+        made.emit_many([limited.Quick(tag="a") for _ in range(3)])
+        made.system.emitter.publish([replace(message, body=message.body.replace(b'"hops":0', b'"hops":99'))])
+    made.wait_for_records("a", 3)
+    assert made.letter().reason == "too_many_hops"
+    made.emit(limited.Step(tag="next", order="x", number=1))
+    made.wait_for_records("next", 1, "stepped")
+    nothing_is_held(made)
+
+
+def test_cancel_consumer_means_what_was_fetched_too(made: Rig) -> None:
+    """It goes back to the queue, and another worker runs it. RabbitMQ sends the command behind what it sent before."""
+    worker = worker_of(made)
+    with all_at_once(made):
+        made.emit_many([limited.Mail(tag="a", tenant=str(number)) for number in range(20)])
+    made.wait_for_records("a", 1, "in")
+    made.system.celery.control.cancel_consumer(made.queue)
+    made.open_gate("a")
+    wait_until(lambda: made.unacknowledged() == 0, what="the worker to hold nothing")
+    ran = len(made.records("a", "out"))
+    assert ran + made.queue_length() == 20
+    assert ran < 20 or made.rabbitmq is not None
+    assert worker.terminate() == 0
+    worker_of(made)
+    made.wait_for_records("a", 20, "out")
     nothing_is_held(made)
 
 

@@ -167,6 +167,34 @@ def test_a_crowded_limit_is_not_asked_early() -> None:
     assert leases.at_once == [False]
 
 
+@pytest.mark.parametrize(
+    ("gate", "headers"),
+    [
+        pytest.param({"ordered_by": lambda event: "x"}, {}, id="order"),
+        pytest.param({}, {"events-group": "g"}, id="group"),
+    ],
+)
+@pytest.mark.parametrize("granted", [False, True])
+def test_what_redis_would_keep_for_it_is_asked_early_only_if_it_is_there(
+    gate: dict[str, Any], headers: dict[str, Any], granted: bool
+) -> None:
+    """Else it would be kept for ever, should the run be dead before it begins: its message is the only one."""
+    gatekeeper, early, leases, _ = dismissing(order(**headers, **({"events-grant": 7} if granted else {})), **gate)
+    gatekeeper.dismiss(ending(), Done())
+    assert len(early.asked) == granted
+    assert leases.at_once == ([] if granted else [False])
+
+
+def test_a_key_that_ends_the_process_loses_no_release() -> None:
+    def leave(event: object) -> str:
+        raise SystemExit
+
+    gatekeeper, early, leases, _ = dismissing(order(), limit=Limit("smtp", 1, key=leave))
+    with pytest.raises(SystemExit):
+        gatekeeper.dismiss(ending(), Done())
+    assert (early.asked, leases.at_once) == ([], [False])
+
+
 def test_a_key_that_raises_is_not_asked_early() -> None:
     """The run itself tells what its key function raised."""
     gatekeeper, early, leases, _ = dismissing(order(), limit=Limit("smtp", 1, key=lambda event: 1 / 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -30,13 +31,24 @@ class Early:
         self.run = None
 
 
-def message(name: str) -> Any:
-    return SimpleNamespace(headers={"id": name}, payload=[[{}], {}, {}], delivery_info={"routing_key": "q"})
+class Message(SimpleNamespace):
+    """Of the queue `q`."""
+
+    def __init__(self, name: str) -> None:
+        where = {"exchange": "", "routing_key": "q"}
+        super().__init__(headers={"id": name}, payload=[[{}], {}, {}], delivery_info=where, given_back=False)
+
+    def reject_log_error(self, logger: Any, errors: Any, *, requeue: bool) -> None:
+        self.given_back = requeue
 
 
 def consumer(hub: Any, prefetch: int = 64, *, disable_prefetch: bool = False) -> Any:
     app = SimpleNamespace(conf=SimpleNamespace(worker_disable_prefetch=disable_prefetch))
-    return SimpleNamespace(hub=hub, connection=object(), initial_prefetch_count=prefetch, app=app)
+    queues = {"q"}
+    tasks = SimpleNamespace(consuming_from=queues.__contains__, queues=queues)
+    made = SimpleNamespace(hub=hub, connection=object(), initial_prefetch_count=prefetch, app=app, task_consumer=tasks)
+    made.connection_errors = (OSError,)
+    return made
 
 
 class Worker:
@@ -53,10 +65,14 @@ class Worker:
         assert line is not None
         return line
 
-    def put(self, *names: str, end: Callable[[], object] = lambda: None) -> None:
+    def put(self, *names: str, end: Callable[[], object] = lambda: None, **where: str) -> list[Message]:
         """They have come. end: called when one has begun."""
-        for name in names:
-            self.line.put(TASK, message(name), lambda name=name: (self.began.append(name), end()))
+        messages = [Message(name) for name in names]
+        for message in messages:
+            message.delivery_info |= where
+            name = message.headers["id"]
+            self.line.put(TASK, message, lambda name=name: (self.began.append(name), end()))
+        return messages
 
     def rounds(self, number: int = 1) -> None:
         for _ in range(number):
@@ -174,6 +190,36 @@ def test_an_error_is_the_loops_and_loses_nobody(worker: Worker) -> None:
     worker.consumer.hub._loop = None
     worker.rounds()
     assert worker.began == ["a", "b", "c"]
+
+
+def test_what_is_cancelled_goes_back(worker: Worker) -> None:
+    """`celery control cancel_consumer` means what the worker has fetched too, even what was asked for."""
+
+    def end() -> None:
+        worker.ask()
+        worker.consumer.task_consumer.queues.discard("q")
+
+    messages = worker.put("a", "b", "c", end=end)
+    worker.put("d", exchange="theirs", routing_key="to nobody knows which queue")
+    worker.rounds()
+    assert worker.began == ["a", "d"]
+    assert [message.given_back for message in messages] == [False, True, True]
+    assert worker.early.withdrawn == ["b"]
+
+
+def test_another_thread_knows_of_none(worker: Worker) -> None:
+    """It may run deliveries of another worker in this process, and one thread only may ask."""
+    known: list[str | None] = []
+
+    def end() -> None:
+        if worker.began == ["a"]:
+            other = threading.Thread(target=lambda: known.append(worker.ask()))
+            other.start()
+            other.join()
+
+    worker.put("a", "b", end=end)
+    worker.rounds()
+    assert known == [None]
 
 
 def test_another_connection_has_a_line_of_its_own(worker: Worker) -> None:
