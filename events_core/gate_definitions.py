@@ -24,13 +24,14 @@ Definers = dict[str, tuple[Limit | Rate | Breaker, str]]
 def definitions(specs: Iterable[HandlerSpec]) -> dict[str, str]:
     """The definitions of all gates of these handlers, as the scripts of admission read them.
 
-    ``order:<handler>`` "continue" or "hold"; ``breaker:<name>`` failures that open it and milliseconds until a probe;
-    ``limit:<name>`` its places; ``rate:<name>`` milliseconds between two, and the burst.
+    ``order:<handler>`` "continue" or "hold", under its old names too, for what older code still emits;
+    ``breaker:<name>`` failures that open it and milliseconds until a probe; ``limit:<name>`` its places;
+    ``rate:<name>`` milliseconds between two, and the burst.
     """
     found: dict[str, str] = {}
     for spec in specs:
         if spec.ordered_by is not None:
-            found[f"order:{spec.name}"] = spec.on_dead
+            found |= dict.fromkeys([f"order:{name}" for name in (spec.name, *spec.aliases)], spec.on_dead)
         for gate, policy in _shared(spec):
             match policy:
                 case Limit():

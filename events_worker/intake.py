@@ -125,7 +125,23 @@ def _settle_unknown(system: EventSystem, run: Run) -> None:
 
 def _bury_undecodable(system: EventSystem, received: _Received, error: Any) -> None:
     letter = _undecodable(received, error)
-    undertaker.submit(lambda: _keep(system, letter), then=received.acknowledge)
+
+    def bury() -> None:
+        _keep(system, letter)
+        _drop(system, received)
+
+    undertaker.submit(bury, then=received.acknowledge)
+
+
+def _drop(system: EventSystem, received: _Received) -> None:
+    headers = received.message.headers
+    try:
+        UUID(task_id := headers["id"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return  # no gate knows that
+    name = headers.get("task")
+    run = Run.of(task_id, str(name), received.queue, dict(headers), None, redelivered=False)
+    parts_of(system).gatekeeper.drop(run)
 
 
 def _undecodable(received: _Received, error: Any) -> DeadLetter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -68,8 +68,8 @@ def all_parts() -> list[Parts]:
 def _make(system: EventSystem) -> Parts:
     coordination = connect(system)
 
-    def let_go(gone: Iterable[tuple[str, str]]) -> None:
-        gatekeeper.let_go(gone)
+    def let_go(members: Sequence[str]) -> None:
+        gatekeeper.let_go(members)
 
     ledger = Ledger(coordination)
     schedule = Schedule(coordination, ledger)
@@ -77,7 +77,7 @@ def _make(system: EventSystem) -> Parts:
     watermarks = Watermarks(coordination, system.event_map)
     settlement = Settlement(ledger, schedule, dead_letters, system.emitter.publish, watermarks)
     turns = Turns(lambda: coordination, system.emitter.hand_over, system.settings.emit_timeout)
-    gatekeeper = Gatekeeper(coordination, turns, system.event_map, settlement.insist)
+    gatekeeper = Gatekeeper(coordination, turns, system.event_map, settlement.insist, dead_letters.has)
     execution = Execution(
         find=system.event_map.find,
         emitter=system.emitter,

@@ -20,6 +20,9 @@ from events_worker.limits.leases import Lease
 #: On deliveries whose message may be made twice: names the message. Whether another one has done it is asked first.
 ONCE_HEADER = "events-once"
 
+#: The id under which the gates know the delivery, whatever its handler's name, its gates and its generation are by now.
+MEMBER_HEADER = "events-member"
+
 
 class Newest(NamedTuple):
     """The version of an entity that is the newest one once a run is done."""
@@ -39,7 +42,8 @@ class Run:
     runs of the delivery that would have ended the process, had the worker not caught what they raised.
     member, gates, token, lease, lease_ms: what admission gave it; see `limits`. granted: it was parked. recorded: Redis
     knows that it is under way. instead: the handler's fallback runs at once. failed: the handler itself has failed, as
-    a breaker counts it, whatever became of the delivery. newest: what is newest of its entity once done.
+    a breaker counts it, whatever became of the delivery; None: it was not called. newest: what is newest of its entity
+    once done.
     suspect: a start of it did not come to an end: it runs alone. isolated: this is that process of its own.
     """
 
@@ -69,7 +73,7 @@ class Run:
     granted: bool = False
     recorded: bool = False
     instead: bool = False
-    failed: bool = False
+    failed: bool | None = None
     newest: Newest | None = None
 
     @classmethod
@@ -98,6 +102,12 @@ class Run:
         self.lease, self.lease_ms = admitted.lease, admitted.lease_ms
         self.granted, self.recorded = admitted.granted, admitted.recorded
         self.redelivered, self.in_vain = admitted.redelivered, admitted.in_vain
+        if self.recorded:
+            self.remember()
+
+    def remember(self) -> None:
+        """From now on its messages say that Redis keeps something of the delivery, and under which id."""
+        self.headers = {**self.headers, MEMBER_HEADER: self.member}
 
     @property
     def ordinary(self) -> bool:

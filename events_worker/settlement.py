@@ -15,10 +15,11 @@ import redis
 from events_core import EmitError
 from events_core.errors import Unroutable
 from events_core.publishing.messages import Carried, Message
+from events_core.publishing.stored import StoredMessage
 from events_worker.dead_letters import DeadLetter, DeadLetters
 from events_worker.holding import held_since
-from events_worker.ledger import KEEP_DONE, Ledger
-from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome
+from events_worker.ledger import KEEP_DONE, Ended, Ledger
+from events_worker.outcome import Busy, Dead, Delayed, Done, Held, Outcome, Settled
 from events_worker.run import Run
 from events_worker.schedule import Schedule
 from events_worker.subscriptions.watermarks import Watermarks
@@ -54,27 +55,30 @@ class Settlement:
         self._publish = publish
 
     def settle(self, run: Run, outcome: Outcome) -> Outcome:
-        """Make the outcome last. Returns it, or what it has become.
+        """Make the outcome last. Returns it, or what the run has become meanwhile: another copy may have settled it.
 
         Raises Unroutable for follow-ups that nobody hears, where they must be heard: nothing is settled then.
         """
+        fresh, how = True, "retry"
         if isinstance(outcome, Done):
             self._done(run)
         elif isinstance(outcome, Delayed):
-            message = run.next_message(attempt=outcome.attempt)
-            self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
+            fresh = self._put_off(run, outcome.seconds, run.next_message(attempt=outcome.attempt))
         elif isinstance(outcome, Held):
             times = {"events-first-at": run.first_at, "events-held-since": held_since(run)}
-            message = run.message({"events-run": run.number + 1, **times})
-            self.insist(lambda: self._schedule.settle(run.task_id, run.number, outcome.seconds, message))
+            fresh = self._put_off(run, outcome.seconds, run.message({"events-run": run.number + 1, **times}))
         elif isinstance(outcome, Busy):
             # Not sent as a first run's message, of which the ledger would not be asked. To the broker it is a new one.
             message = run.message({"events-copy": True, "events-in-vain": run.in_vain})
             self.insist(lambda: self._schedule.copy(run.task_id, run.number, outcome.seconds, message, run.once))
         elif isinstance(outcome, Dead):
-            self.bury(run, outcome)
-        self._log(run, outcome)  # Parked and Settled: nothing is left to do
-        return outcome
+            fresh, how = self.bury(run, outcome), "dead"
+        became = outcome if fresh else self._settled_already(run, outcome, how)
+        self._log(run, became)  # Parked and Settled: nothing is left to do
+        return became
+
+    def _put_off(self, run: Run, seconds: float, message: StoredMessage) -> bool:
+        return self.insist(lambda: self._schedule.settle(run.task_id, run.number, seconds, message))
 
     def _done(self, run: Run) -> None:
         deliveries = [message for message in run.follow_ups if isinstance(message, Message)]
@@ -107,10 +111,15 @@ class Settlement:
 
         self.insist(publish)
 
-    def bury(self, run: Run, outcome: Dead, *, force: bool = False) -> None:
-        """Store the run as a dead letter. force: also when the run was settled otherwise."""
+    def _settled_already(self, run: Run, outcome: Outcome, how: str) -> Outcome:
+        """What was settled by somebody else counts, unless it is the same, which may have been this call, unheard."""
+        found = self.insist(lambda: self._ledger.look(run.task_id, run.number))
+        return Settled(found.how) if isinstance(found, Ended) and found.how not in ("", how) else outcome
+
+    def bury(self, run: Run, outcome: Dead, *, force: bool = False) -> bool:
+        """Store the run as a dead letter; False if it was settled already. force: also then."""
         letter = DeadLetter.of(run.task_id, run.message(), outcome, starts=run.starts, first_at=run.first_at)
-        self.insist(lambda: self._dead_letters.settle(letter, run.number, force=force))
+        return self.insist(lambda: self._dead_letters.settle(letter, run.number, force=force))
 
     def insist(self, action: Callable[[], T]) -> T:
         """The result of `action`, tried until its server answers. Raises Unroutable, which it does answer."""

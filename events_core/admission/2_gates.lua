@@ -32,6 +32,7 @@ local function lapse(member, gate)
   give_back(member, info.gates)
   for _, other in ipairs(info.gates) do wake_later(other) end -- the first one first: there it waits again
   if redis.call('HEXISTS', MESSAGES, member) == 1 then return wait_at(member, info, info.gates[1], now) end
+  if info.doomed then return operations.settle(member, info.gates, 'dead') end
   info.state, info.token = 'leaving', nil -- the broker has its message, and will deliver it again
   for _, other in ipairs(info.gates) do
     if sticky(other) then redis.call('ZADD', held(other), FOREVER, member) end
@@ -62,10 +63,12 @@ local function room(gate)
   if kind == 'rate' then
     local interval, burst = string.match(definition(gate), '^(%S+) (%S+)$')
     local ahead = math.max((burst - 1) * interval, TOLERANCE)
+    local free = math.ceil(tonumber(redis.call('GET', state(gate)) or 0) - ahead)
     -- what is granted must begin before more is: else a backlog on its way would begin all at once
-    if redis.call('ZCARD', held(gate)) > ahead / interval then return false, FOREVER end
-    local free = tonumber(redis.call('GET', state(gate)) or 0) - ahead
-    return free <= now, math.ceil(free)
+    if redis.call('ZCARD', held(gate)) > ahead / interval then
+      return false, free > now and free or now + math.ceil(math.max(interval, TOLERANCE))
+    end
+    return free <= now, free
   end
   if kind == 'breaker' then
     local open = tonumber(redis.call('HGET', state(gate), 'until') or 0)

@@ -44,6 +44,7 @@ local function begin(member, info, run, gates, lease)
   if not info then return { 'go', token, 0 } end
   info.token = token
   info.state = 'running'
+  info.doomed = nil
   info.since = nil
   info.starts = info.starts + 1
   save(member, info)
@@ -145,6 +146,8 @@ end
 function operations.park(member, run, gates, lease, message)
   local info = load(member)
   if info then return again(member, info, run, gates, lease, 0, message) end
+  local missing = undeclared(gates)
+  if missing and kind_of(missing) == 'group' then return { 'settled' } end
   local token, running = token_of(member)
   if running and run < running then return { 'settled' } end -- else the present run would be taken for an older one
   if token then -- another copy runs, or its lease has not ended: this one waits behind it

@@ -93,6 +93,15 @@ function operations.relinquish(member, token, gates)
   return true
 end
 
+-- Dead before it was admitted: what is kept for it is given up; if a copy of it runs, when that ends or its lease does.
+function operations.forgo(member)
+  local info = load(member)
+  if not info then return end
+  if info.state ~= 'running' then return operations.settle(member, info.gates, 'dead') end
+  info.doomed = true
+  save(member, info)
+end
+
 -- Dead, and not redriven: those behind it need not wait any more.
 function operations.let_go(member)
   local info = load(member)

@@ -22,7 +22,7 @@ from events_core.transport import keys
 logger = logging.getLogger(__name__)
 
 #: What gives more memory back than it takes: a full Redis carries it out too.
-_FREEING = frozenset({"release", "relinquish", "settle", "renew", "sent", "let_go", "sweep", "epoch"})
+_FREEING = frozenset({"release", "relinquish", "settle", "renew", "sent", "let_go", "forgo", "sweep", "epoch"})
 #: How replies begin after which the same may go well: of a Redis that cannot save, say, or is busy.
 _PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY")
 

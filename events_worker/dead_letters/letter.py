@@ -9,9 +9,12 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+from events_core.ids import delivery_id
 from events_core.publishing.stored import StoredMessage
 from events_worker.outcome import Dead
+from events_worker.run import MEMBER_HEADER
 
 #: What `--json` shows, in this order. The message with its payload is shown only on request.
 SHOWN = (
@@ -99,6 +102,19 @@ class DeadLetter:
     def stored_message(self) -> StoredMessage | None:
         """The message, where it can be sent again."""
         return None if self.message is None else StoredMessage(**self.message)
+
+    @property
+    def member(self) -> str | None:
+        """The id under which gates know the delivery; None of what is no delivery.
+
+        Of older code's letters, which do not say: that of the first generation under the handler's name in the letter.
+        """
+        if self.message is None or self.event_id is None or self.handler is None:
+            return None
+        known = self.message["headers"].get(MEMBER_HEADER)
+        if isinstance(known, str):
+            return known
+        return delivery_id(UUID(self.event_id), self.handler) if self.generation else self.id
 
     def shown(self) -> dict[str, Any]:
         """What may be shown: times as ISO 8601 (None for one that is no time), no payload."""

@@ -10,6 +10,7 @@ from events_core.ids import delivery_id
 from events_core.publishing.stored import StoredMessage
 from events_worker.dead_letters.letter import DeadLetter
 from events_worker.dead_letters.store import DeadLetters
+from events_worker.run import MEMBER_HEADER
 
 #: Seconds that one who redrives a letter has it to himself.
 _LEASE = 60.0
@@ -51,5 +52,7 @@ def next_generation(system: EventSystem, letter: DeadLetter) -> StoredMessage:
         "events-attempt": 1,
         "events-generation": generation,
     }
+    if (member := letter.member) is not None:
+        headers[MEMBER_HEADER] = member
     queue = message.queue if spec is None else system.messages.queue_of(spec)
     return StoredMessage(handler, queue, headers, message.body)

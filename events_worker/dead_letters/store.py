@@ -5,7 +5,7 @@ The times are Redis's: a worker whose clock is wrong neither makes a letter old 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -46,25 +46,13 @@ if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1],
 return 1
 """
 
-# Tells the event, the handler and the id of each.
-_PRUNE = """
-local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] - ARGV[1], 'LIMIT', 0, 200)
-local told = {}
-if #old > 0 then
-  for index, text in ipairs(redis.call('HMGET', KEYS[2], unpack(old))) do
-    local letter = text and cjson.decode(text) or {}
-    told[index] = {letter.event_id or '', letter.handler or '', old[index]}
-  end
-  redis.call('ZREM', KEYS[1], unpack(old))
-  redis.call('HDEL', KEYS[2], unpack(old))
-  redis.call('HDEL', KEYS[3], unpack(old))
-end
-return told
+_OLD = """
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] - ARGV[1], 'LIMIT', 0, 200)
 """
 
 
-#: Called with the event ids and handlers of letters that nobody will redrive any more.
-Gone = Callable[[Iterable[tuple[str, str]]], object]
+#: Called with the ids under which gates know deliveries whose letters nobody will redrive any more.
+Gone = Callable[[Sequence[str]], object]
 
 
 class DeadLetters:
@@ -90,7 +78,7 @@ class DeadLetters:
         self._settle_and_keep = coordination.script(_SETTLE_AND_KEEP)
         self._force_and_keep = coordination.script(_FORCE_AND_KEEP)
         self._lease = coordination.script(_LEASE)
-        self._prune = coordination.script(_PRUNE)
+        self._old = coordination.script(_OLD)
         self._replace = coordination.script(_REPLACE)
 
     def settle(self, letter: DeadLetter, run: int, *, force: bool = False) -> bool:
@@ -110,8 +98,8 @@ class DeadLetters:
             old = self.get(letter_id)
             if old is not None:
                 self._replace(keys=[self._letters], args=[letter_id, replace(old, raw="").to_json()])
-        for letter_id in forgotten:
-            self._forget(letter_id)
+        if forgotten:
+            self._forget(*forgotten)
 
     def _store(self, script: Callable[..., Any], letter: DeadLetter, run: int) -> Any:
         keys = [self._ledger.key(letter.id), self._by_time, self._letters, *self._schedule_keys]
@@ -124,6 +112,10 @@ class DeadLetters:
             pipe.zscore(self._by_time, letter_id)
             text, dead_at = pipe.execute()
         return None if text is None else _read(text, dead_at)
+
+    def has(self, letter_id: str) -> bool:
+        """Whether there is such a letter."""
+        return bool(self._client.hexists(self._letters, letter_id))
 
     def find(
         self,
@@ -151,22 +143,22 @@ class DeadLetters:
 
     def discard(self, letter: DeadLetter) -> bool:
         """Forget the letter, which is not redriven; False if it was gone already."""
-        if letter.event_id and letter.handler:  # before it is forgotten: else nobody would do it
-            self._gone([(letter.event_id, letter.handler)])
+        if (member := letter.member) is not None:  # before it is forgotten: else nobody would do it
+            self._gone([member])
         return self.remove(letter)
 
     def remove(self, letter: DeadLetter) -> bool:
         """Forget the letter, which was redriven; False if it was gone already."""
-        return self._forget(letter.id)
+        return bool(self._forget(letter.id))
 
-    def _forget(self, letter_id: str) -> bool:
+    def _forget(self, *letter_ids: str) -> int:
         with self._client.pipeline() as pipe:
-            pipe.zrem(self._by_time, letter_id)
-            pipe.hdel(self._letters, letter_id)
-            pipe.hdel(self._redriving, letter_id)
-            gone = bool(pipe.execute()[0])
-        self._raw.remove([letter_id])
-        return gone
+            pipe.zrem(self._by_time, *letter_ids)
+            pipe.hdel(self._letters, *letter_ids)
+            pipe.hdel(self._redriving, *letter_ids)
+            forgotten = int(pipe.execute()[0])
+        self._raw.remove(list(letter_ids))
+        return forgotten
 
     def lease(self, letter: DeadLetter, seconds: float) -> bool:
         """Take the letter for redriving; False if it is gone, or someone else has it."""
@@ -182,11 +174,12 @@ class DeadLetters:
 
     def prune(self) -> int:
         """Forget some of those older than DEAD_RETENTION; how many."""
-        told = self._prune(keys=[self._by_time, self._letters, self._redriving], args=[self._retention])
-        if told:
-            self._raw.remove([str(letter_id) for _, _, letter_id in told])
-        self._gone([(str(event_id), str(handler)) for event_id, handler, _ in told if event_id and handler])
-        return len(told)
+        old = [str(letter_id) for letter_id in self._old(keys=[self._by_time], args=[self._retention])]
+        if not old:
+            return 0
+        letters = [_read(text, None) for text in self._client.hmget(self._letters, old) if text is not None]
+        self._gone([member for letter in letters if (member := letter.member) is not None])  # as in `discard`
+        return self._forget(*old)
 
 
 def _read(text: Any, dead_at: float | None) -> DeadLetter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from events_worker.limits.paused import PausedHandlers
 from events_worker.outcome import Busy, Dead, Done, Outcome, Settled
 from events_worker.redaction import redacted
 from events_worker.retries import after_failure
-from events_worker.run import Run
+from events_worker.run import MEMBER_HEADER, Run
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _RUNS = 1_000_000
 class Gatekeeper:
     """Admits the runs of one system.
 
-    insist: repeats an action until its server answers.
+    insist: repeats an action until its server answers. has_letter: whether a delivery is a dead letter.
     """
 
     def __init__(
@@ -49,7 +49,9 @@ class Gatekeeper:
         turns: Turns,
         event_map: EventMap,
         insist: Callable[[Callable[[], Any]], Any],
+        has_letter: Callable[[str], bool],
     ) -> None:
+        self._has_letter = has_letter
         self._paused = PausedHandlers(coordination)
         self._turns = turns
         self._admission = turns.admission
@@ -134,7 +136,7 @@ class Gatekeeper:
         assert run.event is not None
         paused = run.spec.name in self._paused
         group = None if run.generation else run.headers.get("events-group")
-        if not paused and group is None and not has_gates(run.spec):
+        if not paused and group is None and not has_gates(run.spec) and MEMBER_HEADER not in run.headers:
             return False
         run.gates, run.lease_ms = passage(run.spec, run.event, group=group, paused=paused)
         return True
@@ -235,6 +237,8 @@ class Gatekeeper:
         run.lease = self._leases.add(run.member, go.token, run.gates, run.lease_ms)
         run.granted = granted
         run.recorded = _is_recorded(run)
+        if run.recorded:
+            run.remember()
         if go.unfinished:
             run.redelivered = True
             run.in_vain = max(run.in_vain, go.unfinished)
@@ -246,9 +250,8 @@ class Gatekeeper:
         if run.lease is None:
             return
         self._leases.drop(run.lease)
-        asked = not isinstance(outcome, Busy | Settled)
-        failed = run.failed if asked else 0
-        operation = ["release", run.member, _number(run), run.token, run.gates, _result(outcome), failed]
+        failed = 0 if run.failed is None or isinstance(outcome, Busy | Settled) else run.failed
+        operation = ["release", run.member, _number(run), run.token, run.gates, self._result(run, outcome), failed]
         done = run.granted and isinstance(outcome, Done)
         if not done and (run.granted or run.recorded or isinstance(outcome, Busy)):
             # Redis must hear it before the message is acknowledged: what was settled would be run once more, and an
@@ -258,6 +261,13 @@ class Gatekeeper:
             # Should it get lost, its lease ends, and what is parked here is run again. A place that was granted has
             # others waiting for it: it goes at once, unless what this process has received takes it along in a moment.
             self._leases.release_soon(operation, at_once=done and not self.others_wait())
+
+    def _result(self, run: Run, outcome: Outcome) -> str:
+        result = _result(outcome)
+        holds = result == "dead" and run.spec is not None and run.spec.on_dead == "hold"
+        if holds and isinstance(outcome, Settled) and not self._insist(lambda: self._has_letter(run.task_id)):
+            return "done"  # its letter was redriven, or discarded: nobody could end the hold
+        return result
 
     def abandon(self, run: Run) -> None:
         """The run ended by a fault of the worker's own: what it holds comes back when its lease ends."""
@@ -274,11 +284,22 @@ class Gatekeeper:
         if member is not None and isinstance(grant, int):
             operation = ["release", member, _number(run), grant, [], _result(outcome), False]
             self._insist(lambda: self._admission.call(operation))
-        elif member is not None and isinstance(outcome, Dead) and (run.number > 1 or "events-group" in run.headers):
-            self._insist(lambda: self._admission.call(["settle", member, [], "dead"]))
+        elif member is not None and isinstance(outcome, Dead) and not (run.first and "events-group" not in run.headers):
+            self._insist(lambda: self._admission.call(["forgo", member]))
+
+    def drop(self, run: Run) -> None:
+        """Its message was none that Celery can read, and is kept as it is. What was granted to it is given back."""
+        self.hand_over.give_up(run.task_id)
+        member = self.member_of(run)
+        if member is not None and (token := _token(run)):
+            operation = ["release", member, _number(run), token, [], "cancelled", 0]
+            self._insist(lambda: self._admission.call(operation))
 
     def member_of(self, run: Run) -> str | None:
         """How its gates know the delivery, whatever its generation; None where its handler is not known here."""
+        known = run.headers.get(MEMBER_HEADER)
+        if isinstance(known, str):
+            return known
         if not run.generation:
             return run.task_id
         spec = self._map.find(run.task)
@@ -296,9 +317,8 @@ class Gatekeeper:
             self._read(run)  # its gates, if it can be read
             self._insist(lambda: self._admission.call(["settle", member, run.gates, "dead"]))
 
-    def let_go(self, gone: Iterable[tuple[str, str]]) -> None:
-        """Deliveries, by event id and handler, that will not be redriven: what waited behind them goes on."""
-        members = [delivery_id(UUID(event_id), handler) for event_id, handler in gone]
+    def let_go(self, members: Sequence[str]) -> None:
+        """Deliveries, as their gates know them, that will not be redriven: what waited behind them goes on."""
         if members:
             self._admission.call_many([["let_go", member] for member in members])
 

@@ -7,10 +7,14 @@ from typing import Any
 
 from celery.worker.request import Request
 
+from events_core.admission.turns import GRANT_HEADER
 from events_worker.burial import undertaker
 from events_worker.outcome import Dead
 from events_worker.parts import parts_of
 from events_worker.run import ONCE_HEADER, Run
+
+#: What two messages of one delivery differ by.
+_OF_ONE_MESSAGE = (ONCE_HEADER, "events-copy", "events-run", GRANT_HEADER)
 
 
 class DeliveryRequest(Request):
@@ -32,7 +36,7 @@ class DeliveryRequest(Request):
     def is_of(self, message: Any) -> bool:
         """Whether that message is this request's, delivered again, and not another one of the same delivery."""
         mine, other = self._request_dict["headers"], message.headers
-        return all(mine.get(name) == other.get(name) for name in (ONCE_HEADER, "events-copy"))
+        return all(mine.get(name) == other.get(name) for name in _OF_ONE_MESSAGE)
 
     def adopt(self, on_ack: Any, on_reject: Any) -> bool:
         """Acknowledge this newer copy of the message instead: the connection of the older one is gone.

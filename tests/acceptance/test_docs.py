@@ -25,7 +25,7 @@ from events_worker.cli.listing import ListingGroup
 from events_worker.cli.options import PassThrough
 from events_worker.dead_letters.letter import SHOWN
 from events_worker.outcome import Reason
-from events_worker.run import ONCE_HEADER, Run
+from events_worker.run import MEMBER_HEADER, ONCE_HEADER, Run
 from tests.support import markdown
 from tests.support.markdown import code_words, table
 from tests.support.processes import ROOT, start_python, start_worker
@@ -275,7 +275,7 @@ class TestMessageFormat:
         shown = {code_words(row[0])[0]: row[1] for row in table(self.PAGE, "header")}
         message = _message()
         again = Run.of("1", "h", "q", message.headers, {}, redelivered=False).next_message(attempt=2).message()
-        asked = {"events-copy", "events-in-vain", "events-dangers", ONCE_HEADER}
+        asked = {"events-copy", "events-in-vain", "events-dangers", ONCE_HEADER, MEMBER_HEADER}
         on_some = {"events-chain", GROUP_HEADER, GRANT_HEADER} | asked
         assert set(shown) == set(message.headers) | set(again.headers) | on_some
         assert {name for name, text in shown.items() if "Only when" not in text} - on_some == set(message.headers)

@@ -99,6 +99,20 @@ class TestRate:
             house.sweep()
             assert list(house.begin(RATE)) == [name]
 
+    def test_the_next_one_is_looked_for_in_time(self, house: Gatehouse) -> None:
+        """Not only when the clock looks by itself: while a grant is on its way, and after it has begun."""
+        house.declare(rate_api="5000 1")
+        house.go("a", RATE)
+        for name in "bc":
+            house.wait(name, RATE)
+        house.advance(5_000)
+        assert 4_000 < house.sweep()[0] <= 5_000
+        assert list(house.begin(RATE)) == ["b"]
+        assert 4_000 < house.sweep()[0] <= 5_000
+        house.advance(4_990)
+        house.sweep()
+        assert list(house.begin(RATE)) == ["c"]
+
     def test_grants_that_begin_late_do_not_begin_together(self, house: Gatehouse) -> None:
         """A worker that was away: nothing more is granted meanwhile, and the next follows after its interval."""
         house.declare(rate_api="5000 1")

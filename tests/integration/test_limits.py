@@ -151,7 +151,7 @@ def test_a_rate_spaces_what_begins(made: Rig) -> None:
     made.emit_many([limited.Call(tag="a") for _ in range(30)])
     called = made.wait_for_records("a", 30, "called")
     last = max(line["at"] for line in called)
-    assert last - before >= 29 / 20 - 0.02  # a lower bound: however slow the machine is, it holds
+    assert last - before >= 29 / 20 - 0.05  # a lower bound: however slow the machine is, it holds
     nothing_is_left(made)
 
 

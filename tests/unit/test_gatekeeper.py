@@ -54,7 +54,7 @@ class Order(DomainEvent, event_type="gatekeeper.order"):
 def make(event_map: EventMap) -> Gatekeeper:
     coordination: Any = Coordination(None, "")  # type: ignore[arg-type]
     turns: Any = Turns()
-    gatekeeper = Gatekeeper(coordination, turns, event_map, lambda action: action())
+    gatekeeper = Gatekeeper(coordination, turns, event_map, lambda action: action(), lambda letter_id: True)
     gatekeeper._paused = frozenset()  # type: ignore[assignment]
     return gatekeeper
 
