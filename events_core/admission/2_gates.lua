@@ -64,9 +64,10 @@ local function room(gate)
     local interval, burst = string.match(definition(gate), '^(%S+) (%S+)$')
     local ahead = math.max((burst - 1) * interval, TOLERANCE)
     local free = math.ceil(tonumber(redis.call('GET', state(gate)) or 0) - ahead)
-    -- what is granted must begin before more is: else a backlog on its way would begin all at once
+    -- what is granted must begin before more is: else a backlog on its way would begin all at once. The longer it does
+    -- not, the later is the next look; when it does, there is one in time
     if redis.call('ZCARD', held(gate)) > ahead / interval then
-      return false, free > now and free or now + math.ceil(math.max(interval, TOLERANCE))
+      return false, free > now and free or now + math.ceil(math.max(interval, TOLERANCE, now - free))
     end
     return free <= now, free
   end

@@ -113,6 +113,17 @@ class TestRate:
         house.sweep()
         assert list(house.begin(RATE)) == ["c"]
 
+    def test_one_that_does_not_begin_is_looked_at_ever_less(self, house: Gatehouse) -> None:
+        house.declare(rate_api="5000 1")
+        house.go("a", RATE)
+        for name in "bc":
+            house.wait(name, RATE)
+        house.advance(5_000)
+        house.sweep()
+        house.call(["sent", [(grant.member, grant.token) for grant in house.grants]])
+        house.advance(30_000)
+        assert house.sweep()[0] > 20_000
+
     def test_grants_that_begin_late_do_not_begin_together(self, house: Gatehouse) -> None:
         """A worker that was away: nothing more is granted meanwhile, and the next follows after its interval."""
         house.declare(rate_api="5000 1")
