@@ -168,6 +168,7 @@ class TestRelease:
         assert released == {"name": "shop.book", "delivery": "lost", "keys": ["a"]}
         assert house.held(order) == {"next"}
 
+    @pytest.mark.contract  # a lease has to end
     def test_the_deliveries_of_a_killed_worker_run_elsewhere(self, bank: Shop) -> None:
         """Before their leases have ended."""
         worker = bank.worker("-c", "2")

@@ -77,6 +77,7 @@ def test_a_broker_that_is_down(tmp_path: Path, redis_url: str, url: str) -> None
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.contract  # it takes seconds
 def test_a_broker_that_swallows_everything(tmp_path: Path, broker_url: str, redis_url: str) -> None:
     parts = urlsplit(broker_url)
     assert parts.port is not None

@@ -230,12 +230,14 @@ class TestLostConnections:
         line.receiver.acknowledge(found)
         assert line.receiver.receive(SOON) == []
 
+    @pytest.mark.contract  # heartbeats have to be missed
     def test_a_line_that_goes_silent_is_noticed(self, line: Line) -> None:
         """Neither end is told that it leads nowhere: heartbeats, and on Redis answers, are missed."""
         line.proxy.strand()
         publish(line.broker, "orders", Placed(number=1))
         assert numbers(take(line.receiver, 1, through_errors=True)) == [1]
 
+    @pytest.mark.contract  # longer than heartbeats
     def test_an_idle_receiver_keeps_its_connection(self, line: Line) -> None:
         """Several heartbeats' time without a message."""
         served = line.proxy.served

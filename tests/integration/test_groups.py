@@ -223,6 +223,7 @@ events.emit_group(steps(), max_parallel=5, on_complete=Report(tag="killed-report
 """
 
 
+@pytest.mark.contract  # a lease has to end
 def test_an_emitter_that_is_killed_before_it_has_sealed_the_group(system: Rig, workers: list[Process]) -> None:
     """What has entered runs; the group says what has become of it, once in the logs, and never completes."""
     emitter = processes.start_python("-c", EMITS_AND_STALLS, env=system.environment())

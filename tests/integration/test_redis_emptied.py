@@ -15,6 +15,7 @@ from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("how", ["flushed", "lost"])
+@pytest.mark.contract  # workers notice it after seconds
 def test_workers_say_what_is_lost_and_go_on(
     tmp_path: Path, redis_url: str, own_redis_server: RedisServer, how: str
 ) -> None:

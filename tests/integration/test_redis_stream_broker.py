@@ -225,6 +225,7 @@ def test_without_an_answer_it_is_uncertain_and_sent_once(redis_server: RedisServ
         broker.close()
 
 
+@pytest.mark.contract  # it takes seconds
 def test_what_a_consumer_works_on_is_its_own_and_what_it_forgets_is_not(redis_url: str) -> None:
     """While it calls `receive` nobody takes over what it holds, however long; when it does not, somebody does."""
     broker = RedisStreamBroker(redis_url, claim_after=3)

@@ -86,6 +86,7 @@ def test_what_happened_is_counted(broker: str, redis_server: Any, rabbitmq_serve
 
 
 @BROKERS
+@pytest.mark.contract  # another worker takes over after seconds
 def test_killed_between_publishing_and_acknowledging(broker: str, redis_server: Any, rabbitmq_server: Any) -> None:
     """The worker dies by SIGKILL with all deliveries confirmed and no message acknowledged. The messages come again,
     and make deliveries of the same ids: each handler has run once for each event, and the ledger knows them as done.
