@@ -14,7 +14,7 @@ from tests.support.shop import Shop
 from tests.support.waiting import wait_until
 
 # Both servers by name: those that only broker_url asks for start within the first test, and are ended with it.
-pytestmark = pytest.mark.usefixtures("redis_server", "rabbitmq_server")
+pytestmark = [pytest.mark.usefixtures("redis_server", "rabbitmq_server"), pytest.mark.apps]
 
 
 @pytest.fixture
@@ -77,7 +77,6 @@ def test_a_broker_that_is_down(tmp_path: Path, redis_url: str, url: str) -> None
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.contract  # it takes seconds
 def test_a_broker_that_swallows_everything(tmp_path: Path, broker_url: str, redis_url: str) -> None:
     parts = urlsplit(broker_url)
     assert parts.port is not None
