@@ -136,7 +136,7 @@ class Execution:
 
     def _decode(self, run: Run) -> Outcome | None:
         if run.event is not None:
-            return None  # it was asked for early
+            return None  # the gatekeeper has read it
         try:
             run.envelope = Envelope.parse(run.payload)
             run.event = run.envelope.event()

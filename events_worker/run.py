@@ -96,15 +96,6 @@ class Run:
             dangers=_number(headers, "events-dangers", 0),
         )
 
-    def take_over(self, admitted: Run) -> None:
-        """What admission gave this run when it was asked for it before."""
-        self.member, self.gates, self.token = admitted.member, admitted.gates, admitted.token
-        self.lease, self.lease_ms = admitted.lease, admitted.lease_ms
-        self.granted, self.recorded = admitted.granted, admitted.recorded
-        self.redelivered, self.in_vain = admitted.redelivered, admitted.in_vain
-        if self.recorded:
-            self.remember()
-
     def remember(self) -> None:
         """From now on its messages say that Redis keeps something of the delivery, and under which id."""
         self.headers = {**self.headers, MEMBER_HEADER: self.member}

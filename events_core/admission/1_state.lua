@@ -18,7 +18,7 @@
 --                                waiting (at a gate), granted (on its way), running, retrying (holds nothing),
 --                                kept (waits for its retry and keeps its sticky gates), held (dead, and keeps them),
 --                                leaving (only its copy in the broker has its message, and is about to park)
-local GRANT = 5000 -- for whoever was given a grant to publish it; others are kept waiting for so long if it dies
+local GRANT = 5000 -- for whoever was given a grant to publish it, or to renew it; if it dies, others wait for so long
 local ON_ITS_WAY = 3600000 -- for a published grant to begin, behind whatever backlog
 local TOLERANCE = 20 -- of a rate: nobody looks more often
 local FOREVER = 9007199254740991
@@ -29,9 +29,9 @@ local operations = {}
 
 -- Of one call; a library's functions are made once, when it is loaded.
 local prefix, caller, streams, time, now, DUE, GRANTED, TOKENS, MESSAGES, INFO
-local grants, troubles, definitions, to_wake, woken, looks
+local grants, room_there, troubles, definitions, to_wake, woken, looks
 
-local function start(key, process, own_streams)
+local function start(key, process, own_streams, room)
   prefix, caller, streams, time = key, process, own_streams, redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
   DUE = prefix .. 'gates:due'
@@ -39,7 +39,8 @@ local function start(key, process, own_streams)
   TOKENS = prefix .. 'gates:tokens'
   MESSAGES = prefix .. 'parked:messages'
   INFO = prefix .. 'parked:info'
-  grants, troubles, definitions, looks = {}, {}, {}, BATCH
+  grants, room_there = {}, tonumber(room) -- so many that are granted now begin where the caller is
+  troubles, definitions, looks = {}, {}, BATCH
   to_wake, woken = {}, {} -- in this order: of what came together, the first waits before the others
 end
 

@@ -22,35 +22,6 @@ local function newcomer(run, gates)
   end
 end
 
-local function begin(member, info, run, gates, lease)
-  local token = info and info.token or number()
-  local leased = false
-  for _, gate in ipairs(gates) do
-    if not (info and info.token) then
-      leased = take(gate, member, now + lease) or leased
-    elseif kind_of(gate) == 'rate' then
-      begins(gate, member)
-    elseif redis.call('ZADD', held(gate), 'XX', 'CH', now + lease, member) == 1 then -- the grant took it, for ever
-      look_at(gate, now + lease)
-      leased = true
-    end
-  end
-  redis.call('HSET', TOKENS, member, string.format('%.0f:%.0f %.0f %s', token, run, now, caller))
-  if not leased then
-    redis.call('ZADD', GRANTED, now + lease, member)
-  elseif info then
-    redis.call('ZREM', GRANTED, member)
-  end
-  if not info then return { 'go', token, 0 } end
-  info.token = token
-  info.state = 'running'
-  info.doomed = nil
-  info.since = nil
-  info.starts = info.starts + 1
-  save(member, info)
-  return { 'go', token, info.starts - 1 }
-end
-
 -- Its last run was settled, or has not begun: what it still has of its gates is given back, but for sticky ones.
 local function start_over(member, info, run, gates)
   if info.state == 'retrying' or info.state == 'kept' then count(info.group, 'retrying', -1) end

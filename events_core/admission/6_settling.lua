@@ -93,6 +93,25 @@ function operations.relinquish(member, token, gates)
   return true
 end
 
+-- It was granted to this caller, who cannot run it: on its way to whoever can. -> whether the caller is to publish it
+function operations.pass_on(member, token)
+  local info = load(member)
+  if not info or info.state ~= 'running' or info.token ~= token then return false end
+  for _, gate in ipairs(info.gates) do
+    if kind_of(gate) == 'rate' then
+      redis.call('ZADD', held(gate), FOREVER, member)
+    else
+      redis.call('ZADD', held(gate), 'XX', FOREVER, member)
+    end
+  end
+  redis.call('HSET', TOKENS, member, token)
+  redis.call('ZADD', GRANTED, now + GRANT, member)
+  info.state = 'granted'
+  info.starts = info.starts - 1
+  save(member, info)
+  return true
+end
+
 -- Dead before it was admitted: what is kept for it is given up; if a copy of it runs, when that ends or its lease does.
 function operations.forgo(member)
   local info = load(member)

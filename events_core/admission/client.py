@@ -23,16 +23,23 @@ logger = logging.getLogger(__name__)
 
 #: What gives more memory back than it takes: a full Redis carries it out too.
 _FREEING = frozenset({"release", "relinquish", "settle", "renew", "sent", "let_go", "forgo", "sweep", "epoch"})
+#: Milliseconds for which a delivery that was granted to the process that asks holds its gates, unless it is renewed.
+FIRST_LEASE = 5000
 #: How replies begin after which the same may go well: of a Redis that cannot save, say, or is busy.
 _PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY")
 
 
 class Grant(NamedTuple):
-    """A parked delivery that may run now: `message` is to be published, with the token."""
+    """A parked delivery that may run now: `message` is to be published, with the token.
+
+    unfinished, gates: if it has begun already, for this process to run it; see `Go`. Its lease is `FIRST_LEASE`.
+    """
 
     member: str
     token: int
     message: str
+    unfinished: int | None = None
+    gates: Sequence[str] = ()
 
 
 class Go(NamedTuple):
@@ -107,8 +114,8 @@ class Admission:
     def __init__(self, coordination: Coordination, hand_on: HandOn) -> None:
         self.coordination = coordination
         self.hand_on = hand_on
-        #: Whether what is granted now comes to `hand_on` in any case, instead of being published by the script.
-        self.takes: Callable[[], bool] = lambda: False
+        #: How many that are granted now begin in this process: `hand_on` is given them.
+        self.room: Callable[[], int] = lambda: 0
         self._reset()
         call_in_child(self._reset)
 
@@ -256,11 +263,11 @@ class Admission:
         """A connection over which the operations can be carried out."""
         return ScriptWire(self.coordination.client, source())
 
-    def arguments(self, operations: list[list[Any]]) -> tuple[str, bytes, str, str]:
+    def arguments(self, operations: list[list[Any]]) -> tuple[str, bytes, str, str, str]:
         """Those of the script that carries the operations out."""
         streams = self.coordination.streams
-        published = "" if streams is None or self.takes() else keys.stream_key(streams, "")
-        return self.coordination.key(""), to_json(operations), self._process, published
+        published = "" if streams is None else keys.stream_key(streams, "")
+        return self.coordination.key(""), to_json(operations), self._process, published, str(self.room())
 
 
 def read_reply(text: Any) -> tuple[list[Any], list[Grant]]:

@@ -85,7 +85,7 @@ def begin(limiter: LimiterUnderTest, *gates: str, unfinished: int = 0) -> dict[s
     """All that was granted begins: the tokens."""
     grants = list(limiter.grants)
     limiter.grants.clear()
-    for member, token, message in grants:
+    for member, token, message, *_ in grants:
         assert message == f"message of {member}"
         assert limiter.acquire(member, 1, list(gates), LEASE, token=token) == Go(token, unfinished)
     return {grant.member: grant.token for grant in grants}
@@ -159,7 +159,7 @@ class LimitContract:
         assert isinstance(limiter.park("a", 2, [ONE], LEASE, "message of a"), Parked)
         assert granted(limiter) == []
         assert limiter.release("a", token, [ONE], "retry", failed=True, run=1)
-        [(member, second, message)] = limiter.grants
+        [(member, second, message, *_)] = limiter.grants
         assert (member, message) == ("a", "message of a")
         assert limiter.acquire("a", 2, [ONE], LEASE, token=second) == Go(second, 0)
         assert limiter.release("a", second, [ONE], "done", failed=False, run=2)

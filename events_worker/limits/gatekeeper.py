@@ -9,7 +9,7 @@ from uuid import UUID
 
 import redis
 
-from events_core.admission.client import Answer, Blocked, Go, Parked, Undeclared, answer_of
+from events_core.admission.client import FIRST_LEASE, Answer, Blocked, Go, Grant, Parked, Undeclared, answer_of
 from events_core.admission.gates import has_gates, passage
 from events_core.admission.turns import GRANT_HEADER, Turns
 from events_core.coordination import Coordination
@@ -63,9 +63,9 @@ class Gatekeeper:
         #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
         self.others_wait: Callable[[], bool] = lambda: False
         self._crowded = Crowded()
-        self.hand_over = HandOver(self._admit_granted, self.abandon)
+        self.hand_over = HandOver(self)
         turns.left_by_us = self.hand_over.take
-        turns.admission.takes = self.hand_over.wanted
+        turns.admission.room = self.hand_over.room
 
     def admit(self, run: Run) -> Outcome | None:
         """None if the run may begin now; it holds its gates then, and `dismiss` must follow."""
@@ -74,8 +74,7 @@ class Gatekeeper:
         assert run.envelope is not None
         spec = run.spec
         grant = run.headers.get(GRANT_HEADER)
-        if grant is not None and (ready := self.hand_over.begun(run)) is not None:
-            run.take_over(ready)
+        if self.hand_over.begun(run):
             return None
         answer = self.early.answer(run)
         if answer is None:
@@ -125,6 +124,10 @@ class Gatekeeper:
         finally:
             correlating.reset(correlation)
 
+    def known(self, task_id: str, headers: dict[str, Any]) -> Run | None:
+        """The run of a message with these headers, if it has been read before: asked for early, or taken over."""
+        return self.early.asked(headers) or self.hand_over.received(task_id, headers)
+
     def is_limited(self, handler: str, headers: dict[str, Any]) -> bool:
         """Whether a delivery must ask before it runs, as far as can be told before its event is read."""
         spec = self._map.find(handler)
@@ -141,24 +144,20 @@ class Gatekeeper:
         run.gates, run.lease_ms = passage(run.spec, run.event, group=group, paused=paused)
         return True
 
-    def _admit_granted(self, runs: Sequence[Run]) -> list[bool | None]:
-        """Admit runs that were granted just now, all in one step. None: of one that cannot be read here."""
-        known = [run for run in runs if self._read(run)]
-        answers: dict[int, Answer] = {}
+    def begin_granted(self, run: Run, grant: Grant) -> bool:
+        """See `hand_over.Admission`."""
+        if not self._read(run) or {*run.gates} != {*grant.gates}:
+            return False
+        self._begin(run, Go(grant.token, grant.unfinished or 0), granted=True, first_lease=FIRST_LEASE)
+        return True
+
+    def pass_on(self, grants: Sequence[Grant]) -> list[bool]:
+        """See `hand_over.Admission`."""
         try:
-            replies = self._admission.call_many([self._acquiring(run) for run in known]) if known else []
-            # of a gate that Redis does not know: whoever gets it from the broker tells Redis what the gate is
-            declared = [(run, reply) for run, reply in zip(known, replies, strict=True) if reply[0] != "undeclared"]
-            answers = {id(run): answer_of(reply) for run, reply in declared}
+            return self._admission.call_many([["pass_on", grant.member, grant.token] for grant in grants])
         except redis.RedisError as error:
-            logger.warning("%d deliveries whose turn it is go to the broker: %s", len(known), error)
-        admitted: list[bool | None] = []
-        for run in runs:
-            answer = answers.get(id(run))
-            if isinstance(answer, Go):
-                self._begin(run, answer, granted=True)
-            admitted.append(None if answer is None else isinstance(answer, Go))
-        return admitted
+            logger.warning("%d deliveries whose turn it is wait until their leases end: %s", len(grants), error)
+            return [False] * len(grants)
 
     def _acquiring(self, run: Run) -> list[Any]:
         return ["acquire", run.member, _number(run), run.gates, run.lease_ms, _token(run)]
@@ -232,9 +231,9 @@ class Gatekeeper:
         self._emptied.look(epoch, parked)
         return 60.0 if wait < 0 else max(wait / 1000, 0.005)
 
-    def _begin(self, run: Run, go: Go, *, granted: bool) -> None:
+    def _begin(self, run: Run, go: Go, *, granted: bool, first_lease: int | None = None) -> None:
         run.token = go.token
-        run.lease = self._leases.add(run.member, go.token, run.gates, run.lease_ms)
+        run.lease = self._leases.add(run.member, go.token, run.gates, run.lease_ms, first_lease)
         run.granted = granted
         run.recorded = _is_recorded(run)
         if run.recorded:
@@ -260,7 +259,21 @@ class Gatekeeper:
         elif not self._ask_early(operation):
             # Should it get lost, its lease ends, and what is parked here is run again. A place that was granted has
             # others waiting for it: it goes at once, unless what this process has received takes it along in a moment.
-            self._leases.release_soon(operation, at_once=done and not self.others_wait())
+            at_once = done and not self.others_wait()
+            if not (at_once and self.hand_over.host is not None and self._release_now(operation)):
+                self._leases.release_soon(operation, at_once=at_once)
+
+    def _release_now(self, operation: list[Any]) -> bool:
+        """Release from the slot that the run had, which nobody waits for: who comes next begins sooner."""
+        try:
+            with self.hand_over.ending():
+                self._admission.call(operation)
+            return True
+        except redis.RedisError:
+            return False  # or carried out: then it does nothing the second time
+        except Exception:  # of what was granted by it; this run has ended well
+            logger.exception("what was granted when a run ended is granted again when its lease ends")
+            return True
 
     def _result(self, run: Run, outcome: Outcome) -> str:
         result = _result(outcome)

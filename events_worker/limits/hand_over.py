@@ -1,25 +1,23 @@
 """What is granted when a run of this process ends, this process runs itself: no broker, no other worker comes between.
 
-That saves a message to the broker and back, and a slot of the pool does not wait for Redis: it is admitted before. So
-its lease tells whether it is still alive: of a process that dies before it has begun, the places come back as those of
-any other, and it waits again where it was, for its message has never left Redis.
+That saves a message to the broker and back, and the step that grants it is the one in which it begins: nothing is asked
+again. So its lease tells whether it is still alive: of a process that dies before it has run, the places come back as
+those of any other, and it waits again where it was, for its message has never left Redis.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
-from events_core.admission.turns import GRANT_HEADER, Granted
+from events_core.admission.client import Grant
+from events_core.admission.turns import Granted
 from events_core.forking import call_in_child
 from events_core.publishing.messages import Message
 from events_worker.run import Run
-
-logger = logging.getLogger(__name__)
 
 
 class Host(Protocol):
@@ -34,26 +32,39 @@ class Host(Protocol):
         """Whether this process runs that handler, and takes deliveries from that queue."""
         ...
 
-    def run(self, message: Message, give_up: Callable[[], None]) -> None:
-        """Give it to the pool. Called from any thread. give_up: is called where that fails."""
+    def run(self, message: Message) -> bool:
+        """Give it to the pool; whether that went well. Called from any thread."""
         ...
 
 
-class Admit(Protocol):
-    """Admits runs that were granted: for each whether it may begin, or None if it must be asked elsewhere."""
+class Admission(Protocol):
+    """What is needed of the gatekeeper."""
 
-    def __call__(self, runs: Sequence[Run]) -> list[bool | None]: ...
+    def begin_granted(self, run: Run, grant: Grant) -> bool:
+        """Let it begin as Redis has it. False: its gates are other ones here, or cannot be told."""
+        ...
+
+    def pass_on(self, grants: Sequence[Grant]) -> list[bool]:
+        """They have begun here, and will not run here. For each, whether it is now to be published."""
+        ...
+
+    def abandon(self, run: Run) -> None:
+        """It has begun, and will not run."""
+        ...
+
+
+class _Coming(NamedTuple):
+    """A run that the pool was given. headers: those of its message."""
+
+    run: Run
+    headers: dict[str, Any]
 
 
 class HandOver:
-    """What one process takes over, of one system.
+    """What one process takes over, of one system."""
 
-    abandon: called for a run that was admitted, and will not begin.
-    """
-
-    def __init__(self, admit: Admit, abandon: Callable[[Run], None]) -> None:
-        self._admit = admit
-        self._abandon = abandon
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
         self._reset()
         call_in_child(self._reset)
 
@@ -61,61 +72,84 @@ class HandOver:
         #: What runs it; None: nothing is taken over.
         self.host: Host | None = None
         self._lock = threading.Lock()
-        self._ready: dict[str, Run] = {}  # admitted, and not begun, by the id of their task
+        self._coming: dict[str, _Coming] = {}  # not run yet, by the id of their task
+        self._ending = 0
 
     def open(self, host: Host | None) -> None:
         """Take over what this pool runs. None: nothing any more."""
         self.host = host
 
-    def wanted(self) -> bool:
-        """Whether it takes any."""
-        return self.host is not None and self.host.room > 0
+    def room(self) -> int:
+        """How many it takes."""
+        return 0 if self.host is None else max(self.host.room + self._ending, 0)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Within the block a run comes to its end, and its slot counts as free."""
+        with self._lock:
+            self._ending += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ending -= 1
 
     def take(self, granted: Sequence[Granted]) -> list[Granted]:
-        """Run what can be run here; gives what cannot."""
-        host = self.host
-        if host is None:
-            return [*granted]
-        room = host.room
-        mine: list[Granted] = []
+        """Run what has begun here; gives what is to be published."""
         left: list[Granted] = []
+        others: list[Granted] = []
         for grant, message in granted:
-            delivery = message.delivery
-            fits = len(mine) < room and host.runs(delivery.handler, delivery.queue)
-            (mine if fits else left).append((grant, message))
-        runs = [_run_of(message) for _, message in mine]
-        for (grant, message), run, may in zip(mine, runs, self._admit(runs), strict=True):
-            if may:
-                with self._lock:
-                    self._ready[run.task_id] = run
-                host.run(message, partial(self.give_up, run.task_id))
-            elif may is None:
+            if grant.unfinished is None:
                 left.append((grant, message))
+            elif not self._run(grant, message):
+                others.append((grant, message))
+        if others:
+            passed_on = self._admission.pass_on([grant for grant, _ in others])
+            left += [each for each, done in zip(others, passed_on, strict=True) if done]
         return left
 
-    def begun(self, run: Run) -> Run | None:
-        """The run as it was admitted, if it was taken over."""
-        if not self._ready:
-            return None
+    def _run(self, grant: Grant, message: Message) -> bool:
+        host, delivery = self.host, message.delivery
+        if host is None or self.room() <= 0 or not host.runs(delivery.handler, delivery.queue):
+            return False
+        run = _run_of(message)
+        if not self._admission.begin_granted(run, grant):
+            return False
         with self._lock:
-            ready = self._ready.get(run.task_id)
-            if ready is None or ready.token != run.headers.get(GRANT_HEADER):
-                return None
-            return self._ready.pop(run.task_id)
+            self._coming[run.task_id] = _Coming(run, message.headers)
+        if not host.run(message):
+            self.give_up(run.task_id)
+        return True
+
+    def received(self, task_id: str, headers: dict[str, Any]) -> Run | None:
+        """The run that was taken over with a message of these headers, if there is one."""
+        coming = self._coming.get(task_id)
+        return coming.run if coming is not None and coming.headers is headers else None
+
+    def begun(self, run: Run) -> bool:
+        """Whether this run was taken over, and runs now."""
+        if not self._coming:
+            return False
+        with self._lock:
+            coming = self._coming.get(run.task_id)
+            if coming is None or coming.run is not run:
+                return False
+            del self._coming[run.task_id]
+        return True
 
     def give_up(self, task_id: str) -> None:
-        """It will not begin here: its places come back when its lease ends, and it waits again."""
+        """It will not run here: its places come back when its lease ends, and it waits again."""
         with self._lock:
-            run = self._ready.pop(task_id, None)
-        if run is not None:
-            self._abandon(run)
+            coming = self._coming.pop(task_id, None)
+        if coming is not None:
+            self._admission.abandon(coming.run)
 
     def leave(self) -> list[Run]:
-        """The process ends: what has not begun."""
+        """The process ends: what has not run."""
         self.host = None
         with self._lock:
-            left, self._ready = [*self._ready.values()], {}
-        return left
+            left, self._coming = self._coming, {}
+        return [coming.run for coming in left.values()]
 
 
 def _run_of(message: Message) -> Run:

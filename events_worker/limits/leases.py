@@ -51,12 +51,13 @@ class Leases:
         self._shortest = math.inf  # milliseconds
         self._thread: threading.Thread | None = None
 
-    def add(self, member: str, token: int, gates: list[str], length: int) -> Lease:
-        """Renew this lease from now on."""
-        lease = Lease(member, token, gates, length, time.monotonic())
+    def add(self, member: str, token: int, gates: list[str], length: int, first: int | None = None) -> Lease:
+        """Renew this lease from now on. first: milliseconds for which it lasts as yet, if not `length`."""
+        first = length if first is None else min(first, length)
+        lease = Lease(member, token, gates, length, time.monotonic() - (length - first) / 3000)
         self._held[id(lease)] = lease
-        if self._idle or length < self._shortest:
-            self._shortest = min(length, self._shortest)
+        if self._idle or first < self._shortest:
+            self._shortest = min(first, self._shortest)
             self._changed.set()
         if self._thread is None:
             self._start()

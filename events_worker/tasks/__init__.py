@@ -54,7 +54,7 @@ class DeliveryTask(Task):
         parts = self._parts
         if parts is None:
             parts = self._parts = parts_of(self.system)
-        run = parts.gatekeeper.early.asked(headers)
+        run = parts.gatekeeper.known(request.id, headers)
         if run is None:
             information = request.delivery_info or {}
             run = Run.of(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import kombu
 from celery.worker import state
 
-from events_core.publishing.messages import Delivery, Message
+from events_core.publishing.messages import Message
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ class PoolHost:
     def __init__(self, consumer: Any) -> None:
         self.consumer = consumer
         self._starts: dict[str, Start] = {}
-        self._coming: set[str] = set()  # given to the event loop, which has not come to them yet
 
     def add(self, handler: str, start: Start) -> None:
         """It runs that handler."""
@@ -33,15 +33,17 @@ class PoolHost:
     def room(self) -> int:
         """As many as it fetches from the broker in advance, all together: others may have a free slot."""
         most = self.consumer.initial_prefetch_count or self.consumer.pool.limit
-        return int(most) - len(state.reserved_requests) - len(self._coming)
+        return int(most) - len(state.reserved_requests)
 
     def runs(self, handler: str, queue: str) -> bool:
-        """See `Host.runs`."""
+        """See `Host.runs`. A rate limit of Celery's own is the event loop's business: its queue knows no threads."""
         tasks = self.consumer.task_consumer
-        return handler in self._starts and tasks is not None and tasks.consuming_from(queue)
+        if handler not in self._starts or tasks is None or not tasks.consuming_from(queue):
+            return False
+        return self.consumer.task_buckets.get(handler) is None
 
-    def run(self, message: Message, give_up: Callable[[], None]) -> None:
-        """See `Host.run`."""
+    def run(self, message: Message) -> bool:
+        """See `Host.run`. By the event loop it would begin a third later, and the loop have three times the work."""
         delivery = message.delivery
         received = kombu.Message(
             body=message.body,
@@ -51,16 +53,13 @@ class PoolHost:
             properties={"correlation_id": delivery.task_id, "reply_to": ""},
             delivery_info={"exchange": "", "routing_key": delivery.queue, "redelivered": False},
         )
-        self._coming.add(delivery.task_id)
-        self.consumer.call_soon(self._start, delivery, received, give_up)
-
-    def _start(self, delivery: Delivery, received: Any, give_up: Callable[[], None]) -> None:
-        self._coming.discard(delivery.task_id)
         try:
-            self._starts[delivery.handler](received, _nothing, _nothing)
-        except Exception:  # such as a lost connection, over which events are sent; the consumer opens another one
+            # another run's context is this thread's present one
+            Context().run(self._starts[delivery.handler], received, _nothing, _nothing)
+        except Exception:  # such as a pool that has just been closed
             logger.exception("%s, which was to run here, is parked again", delivery.task_id)
-            give_up()
+            return False
+        return True
 
 
 def _nothing(*_: object, **__: object) -> None:

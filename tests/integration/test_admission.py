@@ -148,7 +148,7 @@ class TestLeases:
         two = house.begin(CRM)["b"]
         house.advance(LEASE + 1)
         house.sweep()
-        member, three, message = house.take()[0]
+        member, three, message, *_ = house.take()[0]
         assert (member, message) == ("b", "b 1")
         assert three > two
         answer = house.acquire("b", 1, [CRM], LEASE, token=three)
@@ -428,7 +428,7 @@ class TestRepeats:
         house.go("a", CRM)
         house.wait("b", CRM)
         house.call(["evict", "a", CRM])
-        ((member, token, _),) = house.take()
+        ((member, token, *_),) = house.take()
         assert house.go(member, SMTP, token=token) > token
         assert (house.held(CRM), house.held(SMTP)) == (set(), {"b"})
 
@@ -436,7 +436,7 @@ class TestRepeats:
         house.go("a", CRM)
         house.wait("b", CRM)
         house.call(["evict", "a", CRM])
-        ((member, token, _),) = house.take()
+        ((member, token, *_),) = house.take()
         new = house.go(member, token=token)
         house.end("b", new)
         assert house.left() == set()

@@ -220,6 +220,15 @@ class TestRenewing:
         assert desk.holders() == {"long", "short"}
         assert not long.refused
 
+    def test_a_first_lease_that_is_shorter(self, desk: Desk) -> None:
+        """It is renewed in time, and for its full length: also where the thread sleeps until a long one is due."""
+        desk.hold("long", length=HOUR)
+        wait_until(lambda: not desk.leases._idle, what="the thread to know it")
+        answer: Any = desk.admission.acquire("a", 1, [GATE], 300)
+        desk.leases.add("a", answer.token, [GATE], HOUR, 300)
+        first = desk.lease_ends("a")
+        wait_until(lambda: desk.lease_ends("a") > first + HOUR / 2, what="the short one to be renewed")
+
     def test_one_that_was_taken_away_is_refused(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
         lease = desk.hold("a", length=300)
         desk.admission.call(["evict", "a", GATE])

@@ -129,7 +129,7 @@ class Gatehouse:
     def begin(self, *gates: str) -> dict[str, int]:
         """All that was handed on begins, with these gates: the tokens."""
         began = {}
-        for member, token, message in self.take():
+        for member, token, message, *_ in self.take():
             of, run = message.rsplit(" ", 1)
             assert of == member
             assert self.go(member, *gates, run=int(run), token=token) == token

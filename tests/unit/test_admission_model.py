@@ -44,13 +44,17 @@ class Member:
 
 @dataclass
 class Copy:
-    """A message in the broker. runs: the token with which a worker runs it; then it is kept."""
+    """A message in the broker. runs: the token with which a worker runs it; then it is kept.
+
+    stored: it runs where it was granted, and there is no message of it but that in Redis.
+    """
 
     member: Member
     run: int
     token: int = 0
     runs: int | None = None
     gates: list[str] = field(default_factory=list)
+    stored: bool = False
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Admitting(RuleBasedStateMachine):
         super().__init__()
         self.house.client.flushdb()
         self.house.grants.clear()
+        self.make_room(0)
         self.places = {"one": 1, "two": 2, "keyed": 1, "g": 2}
         assert self.house.call(["open", "g", 2, 10**9, {}])
         self.house.declare(order_h="continue", limit_one=1, limit_two=2, limit_keyed=1)
@@ -82,6 +87,11 @@ class Admitting(RuleBasedStateMachine):
         self.before = self.look()
 
     # What happens.
+
+    @rule(places=st.integers(0, 2))
+    def make_room(self, places: int) -> None:
+        """For what is granted from now on: so many of one step run where they are granted."""
+        self.house.admission.room = lambda: places
 
     @rule(gates=st.sampled_from(HANDLERS))
     def emit(self, gates: list[str]) -> None:
@@ -151,7 +161,7 @@ class Admitting(RuleBasedStateMachine):
         copy = data.draw(st.sampled_from(self.running()))
         if result:
             self.record(copy, result)
-        copy.runs = None
+        self.stop(copy)
 
     @precondition(lambda self: self.running())
     @rule(data=st.data())
@@ -161,7 +171,13 @@ class Admitting(RuleBasedStateMachine):
         relinquish = ["relinquish", copy.member.name, copy.runs, copy.gates]
         assert self.house.call(relinquish)
         self.house.call(relinquish)  # said twice
-        copy.runs = None
+        self.stop(copy)
+
+    @precondition(lambda self: any(copy.stored for copy in self.running()))
+    @rule(data=st.data())
+    def cannot_run_it(self, data: st.DataObject) -> None:
+        """Who was granted it is not the one to run it."""
+        self.pass_on(data.draw(st.sampled_from([copy for copy in self.running() if copy.stored])))
 
     @precondition(lambda self: self.running())
     @rule(data=st.data())
@@ -169,7 +185,7 @@ class Admitting(RuleBasedStateMachine):
         """A worker is stopped, and does not renew; the broker gives its message to another."""
         copy = data.draw(st.sampled_from(self.running()))
         self.zombies.append(Copy(copy.member, copy.run, runs=copy.runs, gates=copy.gates))
-        copy.runs = None
+        self.stop(copy)
 
     @rule()
     def time_passes(self, without: Copy | None = None) -> None:
@@ -190,11 +206,11 @@ class Admitting(RuleBasedStateMachine):
             assert self.release(zombie, "done") == last
         self.zombies.clear()
 
-    @precondition(lambda self: self.broker)
+    @precondition(lambda self: self.messages())
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
         """The broker did not hear an acknowledgement, or gives a message to two."""
-        copy = data.draw(st.sampled_from(self.broker))
+        copy = data.draw(st.sampled_from(self.messages()))
         self.broker.append(Copy(copy.member, copy.run, copy.token))
 
     @rule(name=st.sampled_from(["one", "two", "keyed"]), places=st.integers(0, 4))
@@ -218,7 +234,7 @@ class Admitting(RuleBasedStateMachine):
         for copy in self.running():
             if copy.member.name == name:
                 self.zombies.append(Copy(copy.member, copy.run, runs=copy.runs, gates=copy.gates))
-                copy.runs = None
+                self.stop(copy)
 
     @rule()
     def sweep(self) -> None:
@@ -233,11 +249,42 @@ class Admitting(RuleBasedStateMachine):
     def running(self) -> list[Copy]:
         return [copy for copy in self.broker if copy.runs is not None]
 
+    def messages(self) -> list[Copy]:
+        return [copy for copy in self.broker if not copy.stored]
+
+    def stop(self, copy: Copy) -> None:
+        """It runs no more: the broker delivers it again, if it has it."""
+        copy.runs = None
+        if copy.stored:
+            self.broker.remove(copy)
+
     def publish(self, grants: list[Grant]) -> None:
-        members = {member.name: member for member in self.members}
-        for name, token, message in grants:
-            self.broker.append(Copy(members[name], int(message.rsplit(" ", 1)[1]), token))
+        for grant in grants:
+            self.broker.append(self.granted(grant))
         self.house.call(["sent", [(grant.member, grant.token) for grant in grants]])
+
+    def granted(self, grant: Grant) -> Copy:
+        [member] = [member for member in self.members if member.name == grant.member]
+        return Copy(member, int(grant.message.rsplit(" ", 1)[1]), grant.token)
+
+    def run_begun(self) -> None:
+        """What has begun with its grant runs; but where its handler is paused since it was parked, it asks again."""
+        while begun := [grant for grant in self.house.grants if grant.unfinished is not None]:
+            for grant in begun:
+                self.house.grants.remove(grant)
+                copy = self.granted(grant)
+                copy.runs, copy.gates, copy.stored = grant.token, list(grant.gates), True
+                self.broker.append(copy)
+                if self.paused and PAUSE not in copy.gates:
+                    self.pass_on(copy)
+                elif copy.run <= copy.member.settled:
+                    self.settle(copy, "done" if copy.member.over else "retry")
+
+    def pass_on(self, copy: Copy) -> None:
+        name, token = copy.member.name, copy.runs
+        assert self.house.call(["pass_on", name, token])
+        assert not self.house.call(["pass_on", name, token])
+        copy.stored, copy.runs = False, None
 
     def receive(self, copy: Copy, dies: bool = False, crowded: bool = False) -> None:
         member, name = copy.member, copy.member.name
@@ -307,9 +354,11 @@ class Admitting(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
+        self.run_begun()
         now = self.look()
         if any(now.waiting[gate] and self.free(now, gate) for gate in GATES):
             self.sweep()
+            self.run_begun()
             now = self.look()
         self.check_places(now)
         self.check_waiting(now)
@@ -358,7 +407,7 @@ class Admitting(RuleBasedStateMachine):
             assert numbers == sorted(numbers), "out of order"
 
     def check_nothing_is_lost(self, now: View) -> None:
-        in_broker = {(copy.member.name, copy.run) for copy in self.broker}
+        in_broker = {(copy.member.name, copy.run) for copy in self.messages()}
         for member in self.members:
             assert (
                 member.over or (member.name, member.run) in in_broker
@@ -376,8 +425,10 @@ class Admitting(RuleBasedStateMachine):
         for _ in range(10 + 5 * len(self.members)):
             if not self.broker and all(member.over for member in self.members) and self.house.left() == RESULT:
                 return self.check_group()
+            self.run_begun()
             self.publish(self.house.take())
             self.deliver_all(crowded=False)
+            self.run_begun()
             for copy in self.running():
                 self.settle(copy, "done")
             self.holds()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from pydantic_core import from_json
 
 from events_core import Breaker, DomainEvent, Limit
+from events_core.admission.client import Grant
 from events_core.coordination import Coordination
 from events_core.envelope import Envelope
 from events_core.event_map import EventMap
+from events_core.publishing.messages import Delivery, Message
 from events_worker.limits.gatekeeper import Gatekeeper
 from events_worker.limits.leases import Lease
 from events_worker.outcome import Busy, Dead, Done, Outcome
@@ -26,7 +30,7 @@ class Leases:
     def drop(self, lease: Lease) -> None:
         pass
 
-    def add(self, member: str, token: int, gates: list[str], lease_ms: int) -> Lease:
+    def add(self, member: str, token: int, gates: list[str], lease_ms: int, first: int | None = None) -> Lease:
         return Lease(member, token, gates, lease_ms, 0.0)
 
     def release_soon(self, operation: list[Any], *, at_once: bool = False) -> None:
@@ -245,35 +249,103 @@ def test_what_cannot_be_read_goes_to_the_pool_which_says_so() -> None:
     assert make(EventMap()).park_blocked(runs) == [False, False]
 
 
-def test_one_that_never_asks_is_given_up() -> None:
-    """It was handed over, and is dead before it asks (too many hops): its lease is renewed no more."""
-    gatekeeper = make(EventMap())
-    gatekeeper._insist = lambda action: None
+def granted_to(gatekeeper: Gatekeeper, *gates: str, unfinished: int = 0) -> tuple[Run, bool]:
+    """A run whose message says so, and whether it begins."""
+    run = order("id", **{"events-grant": 7})
+    return run, gatekeeper.begin_granted(run, Grant("id", 7, "", unfinished, gates))
+
+
+def reading(**options: Any) -> Gatekeeper:
+    event_map = EventMap()
+    event_map.bind(Order, lambda event: None, name="mail", **{"limit": Limit("smtp", 1), **options})
+    gatekeeper = make(event_map)
     gatekeeper._leases = Leases()  # type: ignore[assignment]
-    run = Run("id", "mail", "q", {"events-grant": 7}, {}, lease=Lease("id", 7, ["limit:x|"], 1000, 0.0))
-    gatekeeper.hand_over._ready["id"] = run
-    gatekeeper.turn_away(Run("id", "mail", "q", {"events-grant": 7}, {}), Dead("too_many_hops", ""))
+    gatekeeper._insist = lambda action: None
+    return gatekeeper
+
+
+def test_what_was_granted_begins_as_redis_has_it() -> None:
+    run, begins = granted_to(reading(), "limit:smtp|", unfinished=2)
+    assert begins
+    assert (run.token, run.granted, run.in_vain, run.redelivered) == (7, True, 2, True)
+    assert run.lease is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "gates"),
+    [
+        pytest.param({}, ["limit:crm|"], id="another limit"),
+        pytest.param({}, ["limit:smtp|", "limit:crm|"], id="one that it had when it was parked"),
+        pytest.param({"breaker": Breaker("crm")}, ["limit:smtp|"], id="one that it has not asked for"),
+        pytest.param({"limit": None}, ["limit:smtp|"], id="none any more"),
+        pytest.param({"limit": Limit("smtp", 1, key=lambda event: 1 / 0)}, ["limit:smtp|"], id="its key raises"),
+    ],
+)
+def test_but_only_with_the_gates_that_it_has_here(options: dict[str, Any], gates: list[str]) -> None:
+    """A lease that is not renewed at one of them would end all: it asks by itself, with those it has now."""
+    run, begins = granted_to(reading(**options), *gates)
+    assert not begins
+    assert run.lease is None
+
+
+def test_one_that_never_begins_is_given_up() -> None:
+    """It was handed over, and is dead before it begins (too many hops): its lease is renewed no more."""
+    gatekeeper = reading()
+    dropped: list[Lease] = []
+    gatekeeper._leases.drop = dropped.append  # type: ignore[method-assign]
+    gatekeeper.hand_over.open(Pool())
+    grant = Grant("id", 7, "", 0, ["limit:smtp|"])
+    body = b"[[" + Envelope.of(Order()).to_json() + b"], {}, {}]"
+    message = Message(Delivery("mail", "id", "q"), {"id": "id", "events-grant": 7}, body)
+    assert gatekeeper.hand_over.take([(grant, message)]) == []
+    run = gatekeeper.known("id", message.headers)
+    assert run is not None
+    gatekeeper.turn_away(run, Dead("too_many_hops", ""))
+    assert dropped == [run.lease]
     assert gatekeeper.hand_over.leave() == []
 
 
-def test_what_was_granted_is_admitted_but_for_gates_that_redis_has_lost() -> None:
-    """The others of the same step begin here; that one goes to the broker."""
-    event_map = EventMap()
-    event_map.bind(Order, lambda event: None, name="mail", limit=Limit("smtp", 1))
-    gatekeeper = make(event_map)
-    replies = iter([["go", 7, 0], ["undeclared", "limit:smtp"], ["parked"]])
-    gatekeeper._admission = AnswersInTurn(replies)  # type: ignore[assignment]
-    gatekeeper._leases = Leases()  # type: ignore[assignment]
-    payload = from_json(Envelope.of(Order()).to_json())
-    runs = [Run.of(name, "mail", "q", {"events-grant": 7}, payload, redelivered=False) for name in "abc"]
-    assert gatekeeper._admit_granted(runs) == [True, None, False]
+class Pool:
+    """Runs everything."""
+
+    room = 1
+
+    def runs(self, handler: str, queue: str) -> bool:
+        return True
+
+    def run(self, message: Message) -> bool:
+        return True
 
 
-class AnswersInTurn:
-    """Answers each operation with the next reply."""
+class TestAReleaseFromTheSlot:
+    """Where what is granted by it can begin here: it need not wait for the thread that sends the others."""
 
-    def __init__(self, replies: Any) -> None:
-        self._replies = replies
+    def ending(self, error: Exception | None = None) -> tuple[Leases, list[Any]]:
+        gatekeeper = reading()
+        sent: list[Any] = []
 
-    def call_many(self, operations: list[list[Any]]) -> list[Any]:
-        return [next(self._replies) for _ in operations]
+        def call(operation: list[Any]) -> bool:
+            sent.append((operation[0], gatekeeper.hand_over.room()))
+            if error is not None:
+                raise error
+            return True
+
+        gatekeeper._admission = SimpleNamespace(call=call)  # type: ignore[assignment]
+        gatekeeper.hand_over.open(Pool())
+        gatekeeper.dismiss(ending(granted=True), Done())
+        leases: Any = gatekeeper._leases
+        return leases, sent
+
+    def test_it_is_sent_and_its_slot_is_free(self) -> None:
+        leases, sent = self.ending()
+        assert sent == [("release", 2)]
+        assert leases.at_once == []
+
+    def test_where_redis_is_away_the_thread_sends_it_again(self) -> None:
+        leases, _ = self.ending(redis.ConnectionError())
+        assert leases.at_once == [True]
+
+    def test_what_is_wrong_with_the_next_one_does_not_fail_this_one(self, caplog: pytest.LogCaptureFixture) -> None:
+        leases, _ = self.ending(KeyError("task"))
+        assert leases.at_once == []
+        assert "granted again when its lease ends" in caplog.text

@@ -332,7 +332,7 @@ PRIVATE = [
     *of(
         "celery.worker.consumer:Consumer",
         HOST,
-        ("call_soon", "(p, *args, **kwargs)", "what a process takes over is run by a thread that must not do so"),
+        ("task_buckets", "", "a rate limit of Celery's own is not kept"),
         ("pool", "", "a process takes over more than it can run"),
         ("initial_prefetch_count", "", "as pool"),
         ("task_consumer", "", "a process runs deliveries of queues that it was told not to take"),

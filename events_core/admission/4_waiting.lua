@@ -14,18 +14,54 @@ local function publish(member, token, message)
   return false
 end
 
+-- It begins. lease: milliseconds from now.
+local function begin(member, info, run, gates, lease)
+  local token = info and info.token or number()
+  local leased = false
+  for _, gate in ipairs(gates) do
+    if not (info and info.token) then
+      leased = take(gate, member, now + lease) or leased
+    elseif kind_of(gate) == 'rate' then
+      begins(gate, member)
+    elseif redis.call('ZADD', held(gate), 'XX', 'CH', now + lease, member) == 1 then -- the grant took it, for ever
+      look_at(gate, now + lease)
+      leased = true
+    end
+  end
+  redis.call('HSET', TOKENS, member, string.format('%.0f:%.0f %.0f %s', token, run, now, caller))
+  if not leased then
+    redis.call('ZADD', GRANTED, now + lease, member)
+  elseif info then
+    redis.call('ZREM', GRANTED, member)
+  end
+  if not info then return { 'go', token, 0 } end
+  info.token = token
+  info.state = 'running'
+  info.doomed = nil
+  info.since = nil
+  info.starts = info.starts + 1
+  save(member, info)
+  return { 'go', token, info.starts - 1 }
+end
+
 local function grant(member, info)
+  if stopped(info.group) then return operations.settle(member, info.gates, 'cancelled') end
   local message = redis.call('HGET', MESSAGES, member)
   if not message then
     table.insert(troubles, 'the message of ' .. member .. ' is not in Redis any more: it was evicted, or deleted')
     return operations.settle(member, info.gates, 'cancelled')
+  end
+  info.at = nil
+  if room_there > 0 then
+    room_there = room_there - 1
+    local _, token, unfinished = unpack(begin(member, info, info.run, info.gates, GRANT))
+    return table.insert(grants, { member, token, message, unfinished, info.gates })
   end
   local token = number()
   for _, gate in ipairs(info.gates) do take(gate, member, FOREVER) end -- until it begins, GRANTED has its time
   redis.call('HSET', TOKENS, member, token)
   info.state = 'granted'
   info.token = token
-  info.at = nil
   save(member, info)
   local published = publish(member, token, message)
   redis.call('ZADD', GRANTED, now + (published and ON_ITS_WAY or GRANT), member)
