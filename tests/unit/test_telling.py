@@ -74,7 +74,7 @@ class Worker:
 
     def ours(self, outcome: Outcome) -> Task:
         """A task of ours whose deliveries end so."""
-        gatekeeper = SimpleNamespace(early=SimpleNamespace(asked=lambda headers: None))
+        gatekeeper = SimpleNamespace(known=lambda task_id, headers: None)
         parts = SimpleNamespace(execution=SimpleNamespace(execute=lambda run: outcome), gatekeeper=gatekeeper)
         attributes = {"name": "shop.send", "_parts": parts, "__module__": __name__}
         return self.app.register_task(type("HandlerTask", (DeliveryTask,), attributes)())
