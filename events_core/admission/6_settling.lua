@@ -106,7 +106,7 @@ function operations.pass_on(member, token)
   end
   redis.call('HSET', TOKENS, member, token)
   redis.call('ZADD', GRANTED, now + GRANT, member)
-  info.state = 'granted'
+  info.state, info.behind = 'granted', nil
   info.starts = info.starts - 1
   save(member, info)
   return true

@@ -146,7 +146,12 @@ class Gatekeeper:
 
     def begin_granted(self, run: Run, grant: Grant) -> bool:
         """See `hand_over.Admission`."""
-        if not self._read(run) or {*run.gates} != {*grant.gates}:
+        correlation = correlating.set(None)  # it is read where another run ends
+        try:
+            known = self._read(run)
+        finally:
+            correlating.reset(correlation)
+        if not known or {*run.gates} != {*grant.gates}:
             return False
         self._begin(run, Go(grant.token, grant.unfinished or 0), granted=True, first_lease=FIRST_LEASE)
         return True
@@ -210,7 +215,7 @@ class Gatekeeper:
         for run in left:
             self.abandon(run)
         try:
-            self._admission.call_many([["evict", run.member, gate] for run in left for gate in run.gates])
+            self._admission.call_many([["relinquish", run.member, run.token, run.gates] for run in left])
         except redis.RedisError:
             pass  # their leases end
         self._leases.flush()
@@ -270,10 +275,10 @@ class Gatekeeper:
                 self._admission.call(operation)
             return True
         except redis.RedisError:
-            return False  # or carried out: then it does nothing the second time
-        except Exception:  # of what was granted by it; this run has ended well
-            logger.exception("what was granted when a run ended is granted again when its lease ends")
-            return True
+            pass
+        except Exception:  # of what was granted by it, or of who shared its round trip; this run has ended well
+            logger.exception("what was granted when a run ended, if anything was, waits until its lease ends")
+        return False  # or carried out: then it does nothing the second time
 
     def _result(self, run: Run, outcome: Outcome) -> str:
         result = _result(outcome)
@@ -289,7 +294,8 @@ class Gatekeeper:
 
     def turn_away(self, run: Run, outcome: Outcome) -> None:
         """The run has ended before it was admitted: what was granted to it, or kept for it, is given back."""
-        self.hand_over.give_up(run.task_id)
+        if self.hand_over.begun(run):
+            self.abandon(run)
         if isinstance(outcome, outcomes.Parked | Settled):
             return
         member = self.member_of(run)

@@ -8,7 +8,9 @@ those of any other, and it waits again where it was, for its message has never l
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +20,8 @@ from events_core.admission.turns import Granted
 from events_core.forking import call_in_child
 from events_core.publishing.messages import Message
 from events_worker.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 class Host(Protocol):
@@ -112,8 +116,13 @@ class HandOver:
         host, delivery = self.host, message.delivery
         if host is None or self.room() <= 0 or not host.runs(delivery.handler, delivery.queue):
             return False
-        run = _run_of(message)
-        if not self._admission.begin_granted(run, grant):
+        try:
+            run = _run_of(message)
+            begins = self._admission.begin_granted(run, grant)
+        except Exception:  # the others of the same step are not to wait for it
+            logger.exception("%s, which was to run here, goes to the broker", grant.member)
+            return False
+        if not begins:
             return False
         with self._lock:
             self._coming[run.task_id] = _Coming(run, message.headers)
@@ -127,7 +136,7 @@ class HandOver:
         return coming.run if coming is not None and coming.headers is headers else None
 
     def begun(self, run: Run) -> bool:
-        """Whether this run was taken over, and runs now."""
+        """Whether this run was taken over; from now on it is no business of ours."""
         if not self._coming:
             return False
         with self._lock:
@@ -135,6 +144,7 @@ class HandOver:
             if coming is None or coming.run is not run:
                 return False
             del self._coming[run.task_id]
+        run.started_at = time.time()
         return True
 
     def give_up(self, task_id: str) -> None:

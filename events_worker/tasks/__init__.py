@@ -71,6 +71,7 @@ class DeliveryTask(Task):
             # A fault of ours, not of the handler. The message goes back; should it do this again, it is a suspect, and
             # in a process of its own it becomes a dead letter.
             logger.exception("%s [%s] could not be executed and goes back to its queue", self.name, request.id)
+            parts.gatekeeper.hand_over.give_up(request.id)
             time.sleep(_PAUSE_BEFORE_REQUEUE)
             raise Reject(RunAgain(type(error).__name__), requeue=True) from None
         if not isinstance(outcome, Done) and (told := told_of(outcome)) is not None:

@@ -128,6 +128,16 @@ def test_what_cannot_be_read_here_is_for_others(hand_over: HandOver, host: Host,
     assert (host.given, hand_over.leave()) == ([], [])
 
 
+def test_what_is_no_delivery_keeps_nobody_back(
+    hand_over: HandOver, host: Host, gatekeeper: Gatekeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    grant, message = granted("a")
+    garbage = Message(message.delivery, message.headers, b"[]")
+    assert names(hand_over.take([(grant, garbage), granted("b")])) == ["a"]
+    assert (host.ids(), gatekeeper.passed_on) == (["b"], ["a"])
+    assert "a, which was to run here, goes to the broker" in caplog.text
+
+
 def test_what_redis_has_given_to_another_is_not_published(hand_over: HandOver, gatekeeper: Gatekeeper) -> None:
     """Its lease ended before it could be passed on, or Redis is away: there would be two messages of it."""
     gatekeeper.strange = {"a", "b"}
