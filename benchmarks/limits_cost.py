@@ -32,7 +32,7 @@ def run(stage: Stage) -> Report:
         [
             "Trips: round trips to Redis. To admit and dismiss: calls of the admission library, the worker's clock's",
             "included. All: reads of client sockets that Redis counts, the broker's and the emitter's included.",
-            "Parked ones all wait before the first of them runs, and are delivered twice.",
+            "Parked ones all wait before the first of them runs; but under threads they are delivered twice.",
             "Solo runs one at a time, of 64 that it has: it asks for the next one as soon as one has ended.",
         ],
     )
