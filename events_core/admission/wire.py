@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 
-#: Seconds without use after which the connection is asked whether it has ended.
-_FRESH = 1.0
+from events_core.redis_connection import Packed, RedisConnection, packed, send
+
 #: Seconds to look for a reply that is about to come: a thread that sleeps is awake some 80 us after it has.
 _LOOK = 0.0002
 #: After the name of a function: the one that is carried out where memory is full.
@@ -37,17 +35,14 @@ class ScriptWire:
             f"redis.register_function{{function_name='{name}{_FREEING}', callback=run, flags={{'allow-oom'}}}}"
         )
         self._script = f"{source}\nreturn run(KEYS, ARGV)"
-        self._function = _packed("FCALL", name, "1")
-        self._freeing = _packed("FCALL", name + _FREEING, "1")
-        self._evalsha = _packed("EVALSHA", hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest(), "1")
+        self._function = packed("FCALL", name, "1")
+        self._freeing = packed("FCALL", name + _FREEING, "1")
+        self._evalsha = packed("EVALSHA", hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest(), "1")
         self._libraries = True
-        self._pool = client.connection_pool
-        self._connection: Any = None  # redis-py's interface does not declare what all of them have
-        self._used_at = 0.0
+        self._connection = RedisConnection(client)
         self._sent = False
         #: Whether replies have come, lately, before or while they were looked for.
         self._near = True
-        self._pid = os.getpid()
 
     def run(self, key: str, *arguments: str | bytes, freeing: bool = False) -> Any:
         """The reply. freeing: it gives more memory back than it takes, and is carried out by a full Redis too.
@@ -55,12 +50,12 @@ class ScriptWire:
         Raises redis-py's errors; whether the script ran is not known after one of the connection.
         """
         function = self._freeing if freeing else self._function
-        return self._do(self._run, function, _packed(key, *arguments))
+        return self._connection.use(self._run, function, packed(key, *arguments))
 
     def send(self, key: str, *arguments: str | bytes) -> None:
         """The first half of `run`: the reply must be read before anything else is sent. Raises redis-py's errors."""
         self._sent = False
-        self._do(_send, self._function if self._libraries else self._evalsha, _packed(key, *arguments))
+        self._connection.use(send, self._function if self._libraries else self._evalsha, packed(key, *arguments))
         self._sent = True
 
     def receive(self) -> Any:
@@ -69,7 +64,7 @@ class ScriptWire:
             raise redis.ConnectionError("nothing was sent, or its connection has ended")
         self._sent = False
         try:
-            return self._do(self._receive)
+            return self._connection.use(self._receive)
         except redis.ResponseError as error:
             self._libraries = self._libraries and not _is_refused(error)
             raise
@@ -84,24 +79,7 @@ class ScriptWire:
             self._near = found  # one that is far away is looked for in vain
         return connection.read_response()
 
-    def _do(self, action: Callable[..., Any], *parts: _Packed) -> Any:
-        if self._connection is None or self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._connection = self._pool.make_connection()
-        connection = self._connection
-        try:
-            if parts and time.monotonic() - self._used_at > _FRESH and _has_ended(connection):
-                connection.disconnect()
-            return action(connection, *parts)
-        except redis.ResponseError:
-            raise
-        except BaseException:
-            connection.disconnect()
-            raise
-        finally:
-            self._used_at = time.monotonic()
-
-    def _run(self, connection: Any, function: _Packed, arguments: _Packed) -> Any:
+    def _run(self, connection: Any, function: Packed, arguments: Packed) -> Any:
         if self._libraries:
             try:
                 return _ask(connection, function, arguments)
@@ -109,7 +87,7 @@ class ScriptWire:
                 if "function not found" not in str(error).lower() and not _is_refused(error):
                     raise
             try:
-                _ask(connection, _packed("FUNCTION", "LOAD", "REPLACE", self._library))
+                _ask(connection, packed("FUNCTION", "LOAD", "REPLACE", self._library))
                 return _ask(connection, function, arguments)
             except redis.ResponseError as error:
                 if not _is_refused(error):
@@ -118,43 +96,17 @@ class ScriptWire:
         try:
             return _ask(connection, self._evalsha, arguments)
         except redis.exceptions.NoScriptError:
-            _ask(connection, _packed("SCRIPT", "LOAD", self._script))
+            _ask(connection, packed("SCRIPT", "LOAD", self._script))
             return _ask(connection, self._evalsha, arguments)
 
     def close(self) -> None:
         """Close the connection; it can be used again."""
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.disconnect()
-        self._connection = None
+        self._connection.close()
 
 
-class _Packed(NamedTuple):
-    """Parts of a command as they are sent."""
-
-    number: int
-    data: bytes
-
-
-def _packed(*parts: str | bytes) -> _Packed:
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return _Packed(len(parts), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded))
-
-
-def _send(connection: Any, *parts: _Packed) -> None:
-    command = b"*%d\r\n" % sum(part.number for part in parts) + b"".join(part.data for part in parts)
-    connection.send_packed_command([command], check_health=False)
-
-
-def _ask(connection: Any, *parts: _Packed) -> Any:
-    _send(connection, *parts)
+def _ask(connection: Any, *parts: Packed) -> Any:
+    send(connection, *parts)
     return connection.read_response()
-
-
-def _has_ended(connection: Any) -> bool:
-    try:
-        return bool(connection.can_read(0))  # nothing is due: what can be read is the end
-    except (redis.RedisError, OSError):
-        return True
 
 
 def _is_refused(error: redis.ResponseError) -> bool:

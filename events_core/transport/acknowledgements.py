@@ -11,6 +11,7 @@ from time import monotonic
 
 import redis
 
+from events_core.redis_connection import RedisConnection
 from events_core.transport import keys
 
 logger = logging.getLogger(__name__)
@@ -24,11 +25,11 @@ _FULL = 500
 class Acknowledgements:
     """What the process has acknowledged and Redis does not know yet. They outlive the connection they came by.
 
-    client: of the Redis, with connections of its own. on_first: called when one begins to wait; must not block.
+    client: of the Redis; the connection is an own one. on_first: called when one begins to wait; must not block.
     """
 
     def __init__(self, client: redis.Redis, on_first: Callable[[], None]) -> None:
-        self._client = client
+        self._connection = RedisConnection(client)
         self._on_first = on_first
         self._tags: deque[str] = deque()
         self._since = 0.0
@@ -78,11 +79,10 @@ class Acknowledgements:
 
     def _send(self, tags: list[str]) -> None:
         # No transaction: a full Redis refuses every one. Cut off in between, a message is gone and pending: see READ.
-        with self._client.pipeline(transaction=False) as pipeline:
-            for stream, entries in keys.by_stream(tags).items():
-                pipeline.execute_command("XDEL", stream, *entries)
-                pipeline.execute_command("XACK", stream, keys.GROUP, *entries)
-            replies = pipeline.execute(raise_on_error=False)
+        commands: list[tuple[str, ...]] = []
+        for stream, entries in keys.by_stream(tags).items():
+            commands += [("XDEL", stream, *entries), ("XACK", stream, keys.GROUP, *entries)]
+        replies = self._connection.ask(commands) if commands else []
         for reply in replies:
             if not isinstance(reply, redis.RedisError):
                 continue

@@ -88,7 +88,7 @@ def house(redis_server: RedisServer | GivenRedis) -> Iterator[House]:
 
 
 def socket_of(wire: ScriptWire) -> Any:
-    return wire._connection._sock
+    return wire._connection._connection._sock
 
 
 def end_connection(house: House, wire: ScriptWire) -> None:
@@ -171,7 +171,7 @@ class TestConnection:
         wire = house.wire()
         wire.run("k", "1")
         end_connection(house, wire)
-        wire._used_at -= 10.0  # seconds
+        wire._connection._used_at -= 10.0  # seconds
         assert wire.run("k", "1") == "one 2"
 
     def test_one_that_ended_just_now_is_an_error_and_then_replaced(self, house: House) -> None:
@@ -179,7 +179,7 @@ class TestConnection:
         wire = house.wire()
         wire.run("k", "1")
         end_connection(house, wire)
-        wire._used_at += 3600.0  # however slow this machine is
+        wire._connection._used_at += 3600.0  # however slow this machine is
         with pytest.raises(redis.ConnectionError):
             wire.run("k", "1")
         assert wire.run("k", "1") == "one 2"
@@ -188,7 +188,7 @@ class TestConnection:
         wire = house.wire()
         wire.run("k", "1")
         kept = socket_of(wire)
-        wire._used_at -= 10.0
+        wire._connection._used_at -= 10.0
         assert wire.run("k", "1") == "one 2"
         assert socket_of(wire) is kept
 

@@ -48,7 +48,7 @@ class Desk:
 
     def end_connection(self) -> None:
         """Redis closes it, and its end has been heard of here."""
-        sock = self.early._wire._connection._sock  # type: ignore[union-attr]
+        sock = self.early._wire._connection._connection._sock  # type: ignore[union-attr]
         host, port = sock.getsockname()
         self.house.client.client_kill_filter(addr=f"{host}:{port}")
         wait_until(lambda: select.select([sock], [], [], 0)[0], what="the end of the connection to arrive")
@@ -110,7 +110,7 @@ def test_a_connection_that_ends_before_the_answer(desk: Desk) -> None:
     run = desk.ask("b", release=release)
     desk.end_connection()
     wire: Any = desk.early._wire
-    while wire._connection._sock.recv(1 << 16):  # the answer was on its way already
+    while wire._connection._connection._sock.recv(1 << 16):  # the answer was on its way already
         pass
     assert desk.early.answer(run) is None
     assert desk.back == [release]

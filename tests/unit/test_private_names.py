@@ -189,14 +189,20 @@ PRIVATE = [
     *of(
         "redis:Connection",
         "events_core/admission/wire.py",
-        ("can_read", "(timeout)", "a connection that Redis has closed is taken for a good one"),
-        ("send_packed_command", "(command, check_health)", "no limited delivery is admitted"),
+        ("can_read", "(timeout)", "an answer that is about to come is waited for asleep"),
         ("read_response", "", "no limited delivery is admitted"),
     ),
     *of(
+        "redis:Connection",
+        "events_core/redis_connection.py",
+        ("can_read", "(timeout)", "a connection that Redis has closed is taken for a good one"),
+        ("send_packed_command", "(command, check_health)", "nothing is acknowledged, no limited delivery is admitted"),
+        ("read_response", "", "as send_packed_command"),
+    ),
+    *of(
         "redis:ConnectionPool",
-        "events_core/admission/wire.py",
-        ("make_connection", "()", "no limited delivery is admitted"),
+        "events_core/redis_connection.py",
+        ("make_connection", "()", "as send_packed_command"),
     ),
     *of(
         "redis:ConnectionPool",
