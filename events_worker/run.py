@@ -7,13 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
+
 from events_core.admission.gates import DEFAULT_LEASE
 from events_core.admission.turns import GRANT_HEADER
 from events_core.envelope import Envelope
 from events_core.events import Event
 from events_core.handler_options import GRANTED
 from events_core.handlers import HandlerSpec
-from events_core.publishing.messages import Carried
+from events_core.publishing.messages import Carried, delivery_body
 from events_core.publishing.stored import StoredMessage, kept_headers
 from events_worker.limits.leases import Lease
 
@@ -164,13 +166,19 @@ class Run:
         kept = kept_headers(self.headers)
         for name in ("events-in-vain", GRANT_HEADER):  # of the run that its message was a copy of
             kept.pop(name, None)
-        embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         return StoredMessage(
             task=self.spec.name if self.spec else self.task,
             queue=self.queue,
             headers={**kept, "id": self.task_id, **(headers or {})},
-            body=json.dumps([[self.payload], {}, embed]),
+            body=delivery_body(_json(self.payload)).decode(),
         )
+
+
+def _json(payload: Any) -> bytes:
+    try:
+        return to_json(payload)
+    except ValueError:  # stricter than Python's own, of surrogates for example
+        return json.dumps(payload).encode()
 
 
 def _number(headers: dict[str, Any], name: str, default: int) -> int:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 from kombu.utils import json
@@ -123,6 +124,10 @@ def _queue_of_task(task: Any) -> str:
     return str(getattr(queue, "name", queue))
 
 
+#: Asked once: each time would be a system call, at which a busy process loses the interpreter's lock.
+_host = cache(socket.gethostname)
+
+
 def task_headers(task: str) -> dict[str, Any]:
     """The headers that are the same for all first deliveries to one task.
 
@@ -134,7 +139,7 @@ def task_headers(task: str) -> dict[str, Any]:
         "group": None,
         "retries": 0,
         "kwargsrepr": "{}",
-        "origin": f"{os.getpid()}@{socket.gethostname()}",
+        "origin": f"{os.getpid()}@{_host()}",
         "ignore_result": True,
         "events-v": FORMAT_VERSION,
         "events-attempt": 1,

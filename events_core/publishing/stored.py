@@ -12,6 +12,7 @@ from events_core.publishing.messages import Delivery, Message, task_headers
 
 #: Celery's own headers, of which a message that is sent again keeps these.
 _KEPT = ("id", "root_id", "parent_id", "argsrepr")
+_TRACING = ("traceparent", "tracestate", "baggage")
 
 
 @dataclass(slots=True)
@@ -49,19 +50,15 @@ class StoredMessage:
 
 def kept_headers(headers: dict[str, Any]) -> dict[str, Any]:
     """The headers of a received message that stay with the delivery: ours, Celery's ids and tracing ones."""
-    kept = {name: headers[name] for name in _KEPT if name in headers}
-    own = {
-        name: value
-        for name, value in headers.items()
-        if name.isascii()
-        and ("-" in name or name in ("traceparent", "tracestate", "baggage"))
-        and not name.startswith("x-")
-    }
-    return {name: _plain(value) for name, value in (kept | own).items()}
+    kept = {name: _plain(headers[name]) for name in _KEPT if name in headers}
+    for name, value in headers.items():
+        if ("-" in name or name in _TRACING) and name.isascii() and not name.startswith("x-"):
+            kept[name] = _plain(value)
+    return kept
 
 
 def _plain(value: Any) -> Any:
     """A header's value as every broker and JSON can carry it."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     return value if value is None or isinstance(value, int | float) else repr(value)

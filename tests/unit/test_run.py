@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -38,3 +39,11 @@ def test_headers_that_no_broker_carries_are_not_kept() -> None:
     kept = kept_headers({"id": "1", "a-\ud800": 1, "b-c": "\ud800", "d-e": object, "traceparent": "00-1"})
     assert set(kept) == {"id", "b-c", "d-e", "traceparent"}
     assert all(value.isascii() for value in kept.values())
+
+
+@pytest.mark.parametrize("value", ["\ud800", "é\u2028", float("inf"), 10**40, 0.1, None, [[]]], ids=repr)
+def test_a_payload_stays_what_it_is_in_the_next_message(value: Any) -> None:
+    """Whatever JSON can say, and half of a surrogate pair."""
+    present = Run.of("1", "mail", "q", {}, {"data": {"value": value}}, redelivered=False)
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    assert json.loads(present.message().body) == [[{"data": {"value": value}}], {}, embed]
