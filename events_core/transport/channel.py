@@ -28,6 +28,8 @@ _UNBOUNDED = 250
 class Channel(stock.Channel):
     """Overrides private methods of kombu 5.7.
 
+    `basic_ack` may be called by any thread, beside the one that reads.
+
     Transport options besides kombu's: `claim_after`, seconds of silence after which a process counts as dead and what
     it held goes to others.
     """

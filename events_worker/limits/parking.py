@@ -1,10 +1,15 @@
-"""Deliveries for crowded gates are parked many at a time, before they take a slot of the pool."""
+"""Deliveries for crowded gates are parked many at a time, before they take a slot of the pool.
+
+A burst of them must not hold up what lies behind it in their queue. To read one costs a third of what it costs to park
+it, so they are read on beyond the prefetch window and parked a few at a time, with rests in which the others run.
+"""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,8 +20,13 @@ from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
 
-#: So many are parked in one step at the most.
-_MANY = 100
+#: So many are parked in one step at the most: a few milliseconds' work.
+_MANY = 16
+#: Rests are so many times as long as the step before them, and at most so many seconds.
+_REST, _LONGEST_REST = 3, 0.020
+#: Bytes that may be read on beyond the prefetch window, and what a message counts at least. From half of them on
+#: there are no rests: a long backlog is worked off as fast as it can be.
+_AHEAD, _LEAST = 2 * 1024 * 1024, 4096
 
 
 class Gatekeeper(Protocol):
@@ -29,9 +39,15 @@ class Gatekeeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A delivery that has just come. parked: acknowledges it. go_on: lets the pool run it. Any thread may call them."""
+    """A delivery that has just come. size: bytes of its message.
+
+    set_aside: frees its place in the prefetch window. parked: acknowledges it. go_on: lets the pool run it, in the
+    place that it had. Any thread may call them.
+    """
 
     run: Run
+    size: int
+    set_aside: Callable[[], None]
     parked: Callable[[], None]
     go_on: Callable[[], None]
 
@@ -47,6 +63,7 @@ class Parking:
     def _reset(self) -> None:
         self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._came = self._went = 0  # bytes; each is added to by one thread
 
     def wants(self, handler: str, headers: dict[str, object]) -> bool:
         """Whether a delivery is rather parked than run: a new one, to a handler that was blocked a moment ago."""
@@ -56,6 +73,9 @@ class Parking:
 
     def put(self, arrival: Arrival) -> None:
         """Park it if it is blocked, soon."""
+        self._came += max(arrival.size, _LEAST)
+        if self._came - self._went <= _AHEAD:
+            arrival.set_aside()
         self._arrivals.put(arrival)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="events-parking", daemon=True)
@@ -63,12 +83,18 @@ class Parking:
 
     def _run(self) -> None:
         while True:
-            self._park([self._arrivals.get(), *self._others()])
+            first = self._arrivals.get()
+            began = time.monotonic()
+            blocked = self._park([first, *self._others()])
+            # of those that are not, places are free, and others of them may be for whoever comes next
+            if blocked and not self._arrivals.empty() and self._came - self._went < _AHEAD / 2:
+                time.sleep(min(_REST * (time.monotonic() - began), _LONGEST_REST))
 
     def _others(self) -> list[Arrival]:
         return [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), _MANY - 1))]
 
-    def _park(self, arrivals: Sequence[Arrival]) -> None:
+    def _park(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether all of them were blocked."""
         try:
             parked = self._gatekeeper.park_blocked([arrival.run for arrival in arrivals])
         except Exception:  # the thread must not end; in the pool it will be seen for each what is wrong
@@ -76,7 +102,9 @@ class Parking:
             parked = [False] * len(arrivals)
         logger.debug("%d of %d deliveries were parked before the pool had them", sum(parked), len(parked))
         for arrival, is_parked in zip(arrivals, parked, strict=True):
+            self._went += max(arrival.size, _LEAST)
             try:
                 (arrival.parked if is_parked else arrival.go_on)()
             except Exception:  # at the worst it stays unacknowledged, and comes back
                 logger.exception("%s, %s", arrival.run.task_id, "which is parked" if is_parked else "which is to run")
+        return all(parked)

@@ -17,6 +17,7 @@ from celery.worker.strategy import default as default_strategy
 from pydantic_core import from_json
 from uuid_utils import UUID
 
+from events_core.transport.channel import Channel as StreamsChannel
 from events_worker.limits.hand_over import HandOver
 from events_worker.limits.parking import Arrival
 from events_worker.parts import parts_of
@@ -47,6 +48,8 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
             task.name, lambda message, ack, reject: start(message, None, ack, reject, consumer.on_task_message)
         )
     connection_errors = (*consumer.connection_errors, *consumer.channel_errors)
+    # Celery counts acknowledgements to find its way back to the whole prefetch window.
+    at_once = not app.conf.worker_enable_prefetch_count_reduction
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
         _open(message)
@@ -54,6 +57,8 @@ def delivery_strategy(task: Task, app: Celery, consumer: Any, **options: Any) ->
             # The pool runs in the thread that owns the connection. Celery's deferred acknowledgement would wait for
             # the event loop to wake up by itself: 100 ms between two messages at a prefetch of 1.
             ack, reject = message.ack_log_error, message.reject_log_error
+        elif at_once and isinstance(message.channel, StreamsChannel):
+            ack = message.ack_log_error  # from whatever thread; the event loop would only be in the way
         if (message.delivery_info or {}).get("redelivered"):
             running = state.requests.get(message.headers.get("id"))
             alive = running is not None and running in state.active_requests and running.is_of(message)
@@ -105,10 +110,18 @@ def _arrival(task: Task, consumer: Any, message: Any, ack: Any, run: Callable[[]
         ack(logger, consumer.connection_errors)
         _tell_flower(task, consumer.event_dispatcher, message.headers)
 
+    qos = message.channel.qos if isinstance(message.channel, StreamsChannel) else None
+
+    def set_aside() -> None:
+        if qos is not None:  # elsewhere the window is the server's, which would have to be asked
+            qos.set_aside(message.delivery_tag)
+
     def go_on() -> None:
+        if qos is not None:
+            qos.take_back(message.delivery_tag)
         consumer.call_soon(_guarded, consumer, message, run)
 
-    return Arrival(run_of(task, message), parked, go_on)
+    return Arrival(run_of(task, message), len(message.body), set_aside, parked, go_on)
 
 
 def _guarded(consumer: Any, message: Any, run: Callable[[], Any]) -> None:

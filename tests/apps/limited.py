@@ -7,6 +7,7 @@ from typing import Any
 
 from events_core import Breaker, DomainEvent, EventSystem, Limit, Rate, Retry
 from events_core.scope import fence_token
+from events_worker.limits import crowded
 from events_worker.limits.early import Early
 from events_worker.run import Run
 from tests.apps.recording import claim_soon, enter, gate, record, wait_for_gate
@@ -20,6 +21,8 @@ if os.environ.get("TEST_COUNT_EARLY"):
         return ask(self, run, *operations)
 
     Early.ask = count  # type: ignore[method-assign, assignment]
+if "TEST_CROWDED" in os.environ:  # seconds that a gate counts as crowded
+    crowded._MOMENT = float(os.environ["TEST_CROWDED"])
 QUICK = Retry(max_attempts=3, base=0.05, factor=1.0, jitter=False)
 LEASE = float(os.environ.get("TEST_LEASE", "30"))  # seconds; short where holders are killed
 

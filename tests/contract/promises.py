@@ -32,6 +32,8 @@ class Promises:
     """A consumer of several full queues reads each of them in its turn."""
     acks_from_threads: str = KEPT
     """Any thread may acknowledge what another received."""
+    sets_aside: str = KEPT
+    """What a consumer waits with may be taken out of the prefetch window's count, by any thread."""
     survives_fork: str = KEPT
     """A forked child may publish over the connection object that it inherited."""
     garbage: str = KEPT
@@ -87,6 +89,7 @@ BROKERS = {
         returns_in_order="what a closed channel held is pushed back one by one: the last comes first",
         returns_from_the_dead="only after the visibility timeout, an hour unless set",
         keeps_on_cancel="a BRPOP that is under way takes one message more, and holds it until the next read",
+        sets_aside=ONLY_STREAMS,
         garbage="it raises out of drain_events, and is gone",
         empty_queues_exist="Redis deletes an empty list",
         deletes_unbound_queues="it deletes per binding, so a queue without one stays",
@@ -108,6 +111,7 @@ BROKERS = {
         counts_deliveries="classic queues do not count",
         reads_in_turn="it fills a window that queues share from any of them",
         acks_from_threads="a channel of py-amqp belongs to one thread",
+        sets_aside="the window is the server's",
         survives_fork="two processes cannot speak on one AMQP connection",
         batches="AMQP has no pipeline: messages go out as they are published",
         is_redis=ONLY_REDIS,

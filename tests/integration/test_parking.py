@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from events_worker.run import Run
 from tests.apps import limited
 from tests.apps.harness import Rig, rig
 from tests.support.listening import listening
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 
@@ -42,10 +46,11 @@ class Keeper:
         return [self.parks] * len(runs)
 
 
-def put(parking: Parking, number: int, told: list[str]) -> None:
+def put(parking: Parking, number: int, told: list[str], *, size: int = 500, aside: list[str] | None = None) -> None:
+    set_aside = partial(([] if aside is None else aside).append, "aside")
     for n in range(number):
         run = Run.of(str(n), "mail", "q", {}, None, redelivered=False)
-        parking.put(Arrival(run, lambda: told.append("parked"), lambda: told.append("on")))
+        parking.put(Arrival(run, size, set_aside, partial(told.append, "parked"), partial(told.append, "on")))
 
 
 def test_what_comes_meanwhile_goes_in_one_step() -> None:
@@ -56,7 +61,20 @@ def test_what_comes_meanwhile_goes_in_one_step() -> None:
     put(parking, 50, told)
     keeper.let.set()
     wait_until(lambda: len(told) == 51, what="all of them to be parked")
-    assert (keeper.steps, set(told)) == ([1, 50], {"parked"})
+    assert (keeper.steps, set(told)) == ([1, 16, 16, 16, 2], {"parked"})
+
+
+@pytest.mark.parametrize(("size", "most"), [(10, 512), (1024 * 1024, 2), (3 * 1024 * 1024, 0)])
+def test_what_waits_to_be_parked_takes_no_place_in_the_prefetch_window(size: int, most: int) -> None:
+    """Up to a bound: the memory of a worker whose coordination Redis does not answer is not to fill up."""
+    keeper, told, aside = Keeper(), list[str](), list[str]()
+    parking = Parking(keeper)
+    put(parking, most + 3, told, size=size, aside=aside)
+    assert len(aside) == most
+    keeper.let.set()
+    wait_until(lambda: len(told) == most + 3, what="all of them to be parked")
+    put(parking, 1, told, size=10, aside=aside)
+    assert len(aside) == most + 1, "there is room again"
 
 
 @pytest.mark.parametrize("keeper", [Keeper(parks=False), Keeper(fails=True)], ids=["not blocked", "failing"])
@@ -74,7 +92,7 @@ def test_an_acknowledgement_that_fails_does_not_stop_the_others() -> None:
     keeper.let.set()
     parking = Parking(keeper)
     run = Run.of("x", "mail", "q", {}, None, redelivered=False)
-    parking.put(Arrival(run, lambda: 1 / 0, lambda: None))  # type: ignore[arg-type, return-value]
+    parking.put(Arrival(run, 10, str, lambda: 1 / 0, str))  # type: ignore[arg-type, return-value]
     put(parking, 2, told)
     wait_until(lambda: len(told) == 2, what="the others to be parked")
 
@@ -118,3 +136,30 @@ def test_a_burst_takes_no_slots(made: Rig) -> None:
         assert inside <= 3
     wait_until(lambda: not waiting(), 30, "nothing to be left")
     assert len(made.records("a", "out")) == 60
+
+
+def test_what_lies_behind_a_burst_is_read_although_nothing_can_be_parked(
+    redis_server: Any, own_redis_server: RedisServer
+) -> None:
+    """60 wait to be parked while the coordination Redis stands still. Behind them, one without a limit runs."""
+    broker = redis_server.empty()
+    made = Rig(limited, broker, own_redis_server.empty(), broker, env={"TEST_CROWDED": "60"})
+    try:
+        made.worker("threads", 4)
+        made.emit_many([limited.Mail(tag="a", tenant=str(n)) for n in range(8)])
+        coordination = made.parts.coordination.client
+        wait_until(lambda: coordination.hlen(f"{made.name}:parked:messages") == 5, 30, "the gate to be crowded")
+        assert own_redis_server.pid is not None
+        os.kill(own_redis_server.pid, signal.SIGSTOP)
+        try:
+            made.emit_many([limited.Mail(tag="a", tenant=str(n)) for n in range(60)])
+            made.emit(limited.Free(tag="b"))
+            made.wait_for_records("b", 1, "free")
+        finally:
+            os.kill(own_redis_server.pid, signal.SIGCONT)
+        made.open_gate("a")
+        made.wait_for_records("a", 68, "out")
+        wait_until(lambda: not coordination.hlen(f"{made.name}:parked:messages"), 30, "nothing to be left")
+        made.wait_for_empty_queue()
+    finally:
+        made.close()
