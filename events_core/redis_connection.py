@@ -70,7 +70,6 @@ class RedisConnection:
         """Close the connection; it can be used again."""
         if self._connection is not None and self._pid == os.getpid():
             self._connection.disconnect()
-        self._connection = None
 
 
 def packed(*parts: str | bytes) -> Packed:

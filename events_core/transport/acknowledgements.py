@@ -35,17 +35,19 @@ class Acknowledgements:
         self._since = 0.0
         self._announced = False
         self._lock = threading.Lock()
+        self._adding = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._tags)
 
     def add(self, tag: str) -> bool:
         """Acknowledge soon. Returns whether it is the first that waits. Called from any thread."""
-        self._tags.append(tag)
-        if self._announced:  # and if it is sent just now, then with this one
-            return False
-        self._announced = True
-        self._since = monotonic()
+        with self._adding:
+            self._tags.append(tag)
+            if self._announced:
+                return False
+            self._announced = True
+            self._since = monotonic()
         self._on_first()
         return True
 
@@ -62,10 +64,10 @@ class Acknowledgements:
         if not self._lock.acquire(blocking=wait):
             return
         try:
-            self._announced = False
-            tags: list[str] = []
-            while self._tags:
-                tags.append(self._tags.popleft())
+            with self._adding:
+                self._announced = False
+                tags = [*self._tags]
+                self._tags.clear()
             if not tags:
                 return
             try:
@@ -82,11 +84,17 @@ class Acknowledgements:
         commands: list[tuple[str, ...]] = []
         for stream, entries in keys.by_stream(tags).items():
             commands += [("XDEL", stream, *entries), ("XACK", stream, keys.GROUP, *entries)]
-        replies = self._connection.ask(commands) if commands else []
+        if not commands:
+            return
+        try:
+            replies = self._connection.ask(commands)
+        except redis.ConnectionError:  # it may have ended just now, which is no reason to lose the worker's own
+            replies = self._connection.ask(commands)  # done twice, it does nothing
         for reply in replies:
             if not isinstance(reply, redis.RedisError):
                 continue
             if not str(reply).startswith("WRONGTYPE"):  # a replica, a full disk, missing replicas: it will take them
+                self._connection.close()  # the next may lead to the new master
                 raise redis.ConnectionError(f"Redis refuses acknowledgements: {reply}") from reply
             logger.error("acknowledgements are lost, something else lies in the stream's place: %s", reply)
 

@@ -67,7 +67,7 @@ class QoS(virtual.QoS):
         self.settle(delivery_tag)
         if message is not None and self._acknowledges_early(message.headers.get("task")):
             self.member.acknowledgements.flush()
-        elif first:
+        elif first or not self.member.acknowledgements:  # sent before it was settled: there is room to be read into
             self.channel.flush_within(DELAY)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:

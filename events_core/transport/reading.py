@@ -99,7 +99,7 @@ class Reader:
         channel._flush_brpop_reauth()
         found = [*self._looked(reply)] if self._asked_looking else [*self._waited(reply)]
         self._looking = not self._asked_looking or bool(found)
-        room = channel._room()
+        room = max(channel._room(), 0)
         if len(found) > room:  # a blocking read brings one message of each stream that had one just before it began
             channel.member.give_back([tag for tag, *_ in found[room:]])
             del found[room:]

@@ -183,19 +183,17 @@ class Gatekeeper:
         return self._crowded.handler(handler)
 
     def park_blocked(self, runs: Sequence[Run]) -> list[bool]:
-        """Park those first runs that a crowded gate blocks, all in one step. Whether each of them is parked."""
-        crowded = [run for run in runs if self._is_blocked(run)]
-        replies = self._insist(lambda: self._admission.call_many([self._parking(run) for run in crowded]))
-        parked = {id(run) for run, reply in zip(crowded, replies, strict=True) if reply}
+        """Park those first runs that their gates block, all in one step. Whether each of them is parked."""
+        asking = [run for run in runs if self._may_park(run)]
+        replies = self._insist(lambda: self._admission.call_many([self._parking(run) for run in asking]))
+        parked = {id(run) for run, reply in zip(asking, replies, strict=True) if reply}
         return [id(run) in parked for run in runs]
 
-    def _is_blocked(self, run: Run) -> bool:
-        """Whether it probably is."""
+    def _may_park(self, run: Run) -> bool:
+        """Whether it waits where it is blocked."""
         if not self._read(run):
             return False
-        if run.spec is None or _runs_instead(run.spec):  # an open breaker does not make that one wait
-            return False
-        return self._crowded.any(run.gates)
+        return run.spec is not None and not _runs_instead(run.spec)  # an open breaker does not make that one wait
 
     def _parking(self, run: Run) -> list[Any]:
         message = self._turns.stored(run.waiting_message())

@@ -20,8 +20,8 @@ from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
 
-#: So many are parked in one step at the most: a few milliseconds' work.
-_MANY = 16
+#: So many are parked in one step at the most; where rests follow, a few milliseconds' work.
+_MANY, _FEW = 100, 16
 #: Rests are so many times as long as the step before them, and at most so many seconds.
 _REST, _LONGEST_REST = 3, 0.020
 #: Bytes that may be read on beyond the prefetch window, and what a message counts at least. From half of them on
@@ -41,13 +41,13 @@ class Gatekeeper(Protocol):
 class Arrival:
     """A delivery that has just come. size: bytes of its message.
 
-    set_aside: frees its place in the prefetch window. parked: acknowledges it. go_on: lets the pool run it, in the
-    place that it had. Any thread may call them.
+    set_aside: frees its place in the prefetch window, if it can; whether it did. parked: acknowledges it. go_on: lets
+    the pool run it, in the place that it had. Any thread may call them.
     """
 
     run: Run
     size: int
-    set_aside: Callable[[], None]
+    set_aside: Callable[[], bool]
     parked: Callable[[], None]
     go_on: Callable[[], None]
 
@@ -62,6 +62,7 @@ class Parking:
 
     def _reset(self) -> None:
         self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self._reads_on = False  # because the last one that came was set aside
         self._thread: threading.Thread | None = None
         self._came = self._went = 0  # bytes; each is added to by one thread
 
@@ -74,8 +75,7 @@ class Parking:
     def put(self, arrival: Arrival) -> None:
         """Park it if it is blocked, soon."""
         self._came += max(arrival.size, _LEAST)
-        if self._came - self._went <= _AHEAD:
-            arrival.set_aside()
+        self._reads_on = self._came - self._went <= _AHEAD and arrival.set_aside()
         self._arrivals.put(arrival)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="events-parking", daemon=True)
@@ -83,15 +83,22 @@ class Parking:
 
     def _run(self) -> None:
         while True:
-            first = self._arrivals.get()
-            began = time.monotonic()
-            blocked = self._park([first, *self._others()])
+            blocked, took = self._step(self._arrivals.get())
             # of those that are not, places are free, and others of them may be for whoever comes next
-            if blocked and not self._arrivals.empty() and self._came - self._went < _AHEAD / 2:
-                time.sleep(min(_REST * (time.monotonic() - began), _LONGEST_REST))
+            if blocked and self._at_ease and not self._arrivals.empty():
+                time.sleep(min(_REST * took, _LONGEST_REST))
 
-    def _others(self) -> list[Arrival]:
-        return [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), _MANY - 1))]
+    @property
+    def _at_ease(self) -> bool:
+        """Whether the worker reads on meanwhile, and not so much waits that it will soon have to stop."""
+        return self._reads_on and self._came - self._went < _AHEAD / 2
+
+    def _step(self, first: Arrival) -> tuple[bool, float]:
+        """Whether all of them were blocked, and the seconds it took."""
+        began = time.monotonic()
+        most = _FEW if self._at_ease else _MANY
+        others = [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), most - 1))]
+        return self._park([first, *others]), time.monotonic() - began
 
     def _park(self, arrivals: Sequence[Arrival]) -> bool:
         """Whether all of them were blocked."""

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from celery import Celery, Task
+from celery.bootsteps import RUN
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.exceptions import InvalidTaskError
@@ -112,14 +113,19 @@ def _arrival(task: Task, consumer: Any, message: Any, ack: Any, run: Callable[[]
 
     qos = message.channel.qos if isinstance(message.channel, StreamsChannel) else None
 
-    def set_aside() -> None:
+    def set_aside() -> bool:
         if qos is not None:  # elsewhere the window is the server's, which would have to be asked
             qos.set_aside(message.delivery_tag)
+        return qos is not None
 
     def go_on() -> None:
         if qos is not None:
             qos.take_back(message.delivery_tag)
-        consumer.call_soon(_guarded, consumer, message, run)
+        consumer.call_soon(begin)
+
+    def begin() -> None:
+        if consumer.blueprint.state == RUN:  # else the worker ends, and gives back what it has not begun
+            _guarded(consumer, message, run)
 
     return Arrival(run_of(task, message), len(message.body), set_aside, parked, go_on)
 
