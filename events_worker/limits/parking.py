@@ -1,7 +1,7 @@
 """Deliveries for crowded gates are parked many at a time, before they take a slot of the pool.
 
 A burst of them must not hold up what lies behind it in their queue. To read one costs a third of what it costs to park
-it, so they are read on beyond the prefetch window and parked a few at a time, with rests in which the others run.
+it, so they are read on beyond the prefetch window and parked some at a time, with rests in which the others run.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
 
-#: So many are parked in one step at the most; where rests follow, a few milliseconds' work.
-_MANY, _FEW = 100, 16
+#: So many are parked in one step at the most; where rests follow, a few milliseconds' work. Fewer would disturb others
+#: for a shorter time each, but cost so much more that they disturb more of them.
+_MANY, _FEW = 100, 64
 #: Rests are so many times as long as the step before them, and at most so many seconds.
 _REST, _LONGEST_REST = 3, 0.020
 #: Bytes that may be read on beyond the prefetch window, and what a message counts at least. From half of them on

@@ -59,16 +59,16 @@ def put(parking: Parking, number: int, told: list[str], *, size: int = 500, asid
         parking.put(Arrival(run, size, set_aside, partial(told.append, "parked"), partial(told.append, "on")))
 
 
-@pytest.mark.parametrize(("aside", "steps"), [(None, [1, 50]), ([], [1, 16, 16, 16, 2])], ids=["at once", "at ease"])
+@pytest.mark.parametrize(("aside", "steps"), [(None, [1, 100, 50]), ([], [1, 64, 64, 22])], ids=["at once", "at ease"])
 def test_what_comes_meanwhile_goes_in_one_step(aside: list[str] | None, steps: list[int]) -> None:
     """In a few, where the worker reads on meanwhile."""
     keeper, told = Keeper(), list[str]()
     parking = Parking(keeper)
     put(parking, 1, told, aside=aside)
     wait_until(lambda: keeper.steps, what="the first step")
-    put(parking, 50, told, aside=aside)
+    put(parking, 150, told, aside=aside)
     keeper.let.set()
-    wait_until(lambda: len(told) == 51, what="all of them to be parked")
+    wait_until(lambda: len(told) == 151, what="all of them to be parked")
     assert (keeper.steps, set(told)) == (steps, {"parked"})
 
 
@@ -169,5 +169,40 @@ def test_what_lies_behind_a_burst_is_read_although_nothing_can_be_parked(
         made.wait_for_records("a", 68, "out")
         wait_until(lambda: not coordination.hlen(f"{made.name}:parked:messages"), 30, "nothing to be left")
         made.wait_for_empty_queue()
+    finally:
+        made.close()
+
+
+def test_a_worker_that_ends_gives_back_what_it_was_about_to_run(
+    redis_server: Any, own_redis_server: RedisServer
+) -> None:
+    """60 wait to be parked while the coordination Redis stands still. When it goes on, nothing blocks them, but
+    the worker is ending: its pool takes nothing, and they run in the next one, once, and none is a dead letter.
+    """
+    broker = redis_server.empty()
+    made = Rig(limited, broker, own_redis_server.empty(), broker, env={"TEST_CROWDED": "60"})
+    try:
+        admission = made.parts.turns.admission
+        admission.call(["pause", "free"])  # a worker looks at its start who is paused
+        worker = made.worker("threads", 4)
+        made.emit(limited.Free(tag="a"))
+        wait_until(lambda: made.parts.coordination.client.hlen(f"{made.name}:parked:messages"), what="it to be parked")
+        admission.call(["resume", "free"])
+        made.wait_for_records("a", 1)
+        assert own_redis_server.pid is not None
+        os.kill(own_redis_server.pid, signal.SIGSTOP)
+        try:
+            made.emit_many([limited.Free(tag="b") for _ in range(60)])
+            wait_until(lambda: made.unacknowledged() == 60, what="the worker to have read them")
+            assert made.records("b") == []
+            worker.signal(signal.SIGTERM)
+            worker.wait_for_log("Warm shutdown")
+        finally:
+            os.kill(own_redis_server.pid, signal.SIGCONT)
+        assert worker.wait() == 0
+        made.worker("threads", 4)
+        made.wait_for_records("b", 60)
+        made.wait_for_rest()
+        assert (len(made.records("b")), made.letters()) == (60, [])
     finally:
         made.close()
