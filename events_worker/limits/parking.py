@@ -20,9 +20,9 @@ from events_worker.run import Run
 
 logger = logging.getLogger(__name__)
 
-#: So many are parked in one step at the most; where rests follow, a few milliseconds' work. Fewer would disturb others
-#: for a shorter time each, but cost so much more that they disturb more of them.
-_MANY, _FEW = 100, 64
+#: So many are parked in one step at the most: a few milliseconds' work. Fewer would disturb others for a shorter time
+#: each, but cost so much more that they disturb more of them.
+_MANY = 64
 #: Rests are so many times as long as the step before them, and at most so many seconds.
 _REST, _LONGEST_REST = 3, 0.020
 #: Bytes that may be read on beyond the prefetch window, and what a message counts at least. From half of them on
@@ -97,8 +97,7 @@ class Parking:
     def _step(self, first: Arrival) -> tuple[bool, float]:
         """Whether all of them were blocked, and the seconds it took."""
         began = time.monotonic()
-        most = _FEW if self._at_ease else _MANY
-        others = [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), most - 1))]
+        others = [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), _MANY - 1))]
         return self._park([first, *others]), time.monotonic() - began
 
     def _park(self, arrivals: Sequence[Arrival]) -> bool:
