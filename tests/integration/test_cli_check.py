@@ -97,8 +97,9 @@ class TestCheck:
     def test_a_cluster(self, tmp_path: Path, own_redis_server: RedisServer) -> None:
         binary = find("redis-server", "redis-server")
         assert binary is not None
-        port = free_port()
-        options = f"--bind 127.0.0.1 --port {port} --cluster-enabled yes --appendonly yes"
+        # by itself it listens on its port + 10,000 too, which an outgoing connection of anybody's may have
+        port, bus = free_port(), free_port()
+        options = f"--bind 127.0.0.1 --port {port} --cluster-port {bus} --cluster-enabled yes --appendonly yes"
         processes.start([binary.binary, *options.split(), "--dir", tmp_path], cwd=tmp_path)
         url = f"redis://127.0.0.1:{port}/0"
         wait_until(lambda: answers(url), what="the cluster's node")
