@@ -104,13 +104,15 @@ local function forget_places(member, gates)
   end
 end
 
--- One that nobody knows yet: keep its message if it is blocked. -> whether it was; if not, it is to ask for itself
-function operations.park_blocked(member, run, gates, message)
+-- One that nobody knows yet: keep its message. If nothing blocks it, it is granted in the same step, unless others that
+-- wait come before it. -> blocked | next; false: it is known, or its gates are not, and it is to ask for itself
+function operations.line_up(member, run, gates, message)
   if undeclared(gates) or redis.call('HEXISTS', INFO, member) == 1 or token_of(member) then return false end
   forget_places(member, gates)
   local gate, when = blocked(member, gates)
-  if gate then keep(member, run, gates, message, gate, when) end
-  return gate ~= nil
+  keep(member, run, gates, message, gate or gates[1], when or now)
+  if not gate then wake_later(gates[1]) end
+  return gate and 'blocked' or 'next'
 end
 
 -- It may not: keep its message until it may. -> parked | settled | go, token, unfinished starts

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events_core.transport import keys
+from events_core.transport.aside import Aside
 from events_core.transport.delivering import TURN, deliver, message
 from events_core.transport.legacy import warn_of_lists
 from events_core.transport.member import Member
@@ -46,6 +47,8 @@ class Channel(stock.Channel):
         self.buffer: deque[Read] = deque()
         #: The one that is being delivered.
         self.delivering: Read | None = None
+        #: Messages that are ours and settled without being delivered.
+        self.aside = Aside(self)
         self.reader = Reader(self)
         #: The queues whose messages are not acknowledged by who gets them.
         self.unacknowledged: set[str] = set()
@@ -150,6 +153,9 @@ class Channel(stock.Channel):
 
     def has_room(self, *, patient: bool) -> bool:
         """Whether to read now. patient: rather in a few milliseconds, when acknowledgements have made more room."""
+        sift = self.connection.sift
+        if sift is not None and sift.full:
+            return False
         room = self._room()
         if room * 2 >= self.qos.prefetch_count or not patient:
             return room > 0
@@ -188,16 +194,18 @@ class Channel(stock.Channel):
         self.reader.start(self._room())
 
     def _brpop_read(self, **options: Any) -> bool:
-        self.buffer.extend(self.reader.finish())
+        found, sift = self.reader.finish(), self.connection.sift
+        self.buffer.extend(found if sift is None else sift(self, found))
         if deliver(self, TURN if self.connection.cycle.in_loop else 0.0):
             return True
         raise Empty
 
     def buffered(self) -> list[str]:
         """The tags of messages that are ours and not delivered yet."""
-        buffer = self.buffer.copy()
+        aside = self.aside.tags()
+        buffer = self.buffer.copy()  # looked at second, too: what is delivered after all has come here before
         delivering = self.delivering  # looked at second: what leaves the buffer has become it before
-        return [read[0] for read in (*buffer, *([delivering] if delivering else []))]
+        return [*aside, *(read[0] for read in (*buffer, *([delivering] if delivering else [])))]
 
     def flush_within(self, seconds: float) -> None:
         """See that acknowledgements are sent within so many seconds."""
@@ -237,6 +245,7 @@ class Channel(stock.Channel):
                 for consumer in [*self._consumers]:
                     self.basic_cancel(consumer)
             name = self.reader.abandon()
+            self.aside.close()
             self.buffer.clear()
             if self._qos is not None:
                 self._qos.close(lost=lost)

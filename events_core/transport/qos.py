@@ -23,7 +23,6 @@ class QoS(virtual.QoS):
         self.member.join(self)
         self._closed = False
         self._early: dict[str, bool] = {}
-        self._aside: set[str] = set()
 
     def held(self) -> list[str]:
         """See `Holder.held`."""
@@ -50,15 +49,7 @@ class QoS(virtual.QoS):
         return max(self.prefetch_count - self._unsettled(), 0) if self.prefetch_count else None
 
     def _unsettled(self) -> int:
-        return len(self._delivered) - len(self._dirty) - len(self._aside)
-
-    def set_aside(self, delivery_tag: str) -> None:
-        """It waits without taking a slot: the prefetch window does not count it, until `take_back` or it is settled."""
-        self._aside.add(delivery_tag)
-
-    def take_back(self, delivery_tag: str) -> None:
-        """Count it again. Called from any thread."""
-        self._aside.discard(delivery_tag)
+        return len(self._delivered) - len(self._dirty)
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge: soon, together with others; at once where the task acknowledges before it runs."""
@@ -80,7 +71,6 @@ class QoS(virtual.QoS):
 
     def settle(self, delivery_tag: str) -> None:
         """It is settled, by whatever way. Called from any thread."""
-        self._aside.discard(delivery_tag)
         self._quick_ack(delivery_tag)
         if self._closed:
             self.member.settled(delivery_tag)
@@ -104,7 +94,6 @@ class QoS(virtual.QoS):
         self._flush()
         self.member.give_back([*self._delivered])
         self._delivered.clear()
-        self._aside.clear()
 
     def close(self, *, lost: bool) -> None:
         """The channel has closed. lost: its connection had, and what still runs here stays ours until it is settled."""
@@ -124,7 +113,6 @@ class QoS(virtual.QoS):
             for tag in [*self._dirty]:  # settled by another thread that has not seen yet that this has closed
                 self.member.settled(tag)
         self._delivered.clear()
-        self._aside.clear()
         self._delivered.restored = True
 
     def restore_unacked_once(self, stderr: Any = None) -> None:

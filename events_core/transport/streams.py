@@ -10,6 +10,7 @@ from typing import Any
 
 from kombu.transport import redis as stock
 
+from events_core.transport.aside import Sift
 from events_core.transport.channel import Channel
 from events_core.transport.errors import FAILED
 from events_core.transport.lengths import extend_flower
@@ -47,6 +48,8 @@ class Transport(stock.Transport):
     Channel = Channel
     # Celery connects again after one of these; any other error ends its worker.
     connection_errors = (*stock.Transport.connection_errors, *FAILED)
+    #: Sees what its channels have read before they deliver it.
+    sift: Sift | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

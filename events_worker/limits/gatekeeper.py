@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import redis
@@ -19,6 +19,7 @@ from events_core.event_map import EventMap
 from events_core.gate_definitions import definitions
 from events_core.handlers import HandlerSpec
 from events_core.ids import delivery_id
+from events_core.policies import Limit
 from events_worker import outcome as outcomes
 from events_worker.limits.crowded import Crowded
 from events_worker.limits.early import Early
@@ -33,6 +34,8 @@ from events_worker.run import MEMBER_HEADER, Run
 
 logger = logging.getLogger(__name__)
 
+#: It is parked and waits; it is parked and its turn has come, or is about to; it is not parked, and is to ask itself.
+LinedUp = Literal["blocked", "next", "asks"]
 #: Runs of one generation of a delivery: those of the next have higher numbers.
 _RUNS = 1_000_000
 
@@ -63,6 +66,8 @@ class Gatekeeper:
         #: Whether others wait here for the slot of a run that ends. Set by who knows the pool.
         self.others_wait: Callable[[], bool] = lambda: False
         self._crowded = Crowded()
+        #: What may run at once of a handler's deliveries, whatever their keys.
+        self._most = {name: most for name, spec in event_map.names.items() if (most := _most(spec)) is not None}
         self.hand_over = HandOver(self)
         turns.left_by_us = self.hand_over.take
         turns.admission.room = self.hand_over.room
@@ -178,16 +183,16 @@ class Gatekeeper:
         except Exception:  # whatever it is: who runs it will tell
             return False
 
-    def is_crowded(self, handler: str) -> bool:
-        """Whether deliveries to the handler were blocked a moment ago."""
-        return self._crowded.handler(handler)
+    def is_crowded(self, handler: str, number: int) -> bool:
+        """Whether deliveries to the handler were blocked a moment ago, or so many are more than may run at once."""
+        return number > self._most.get(handler, number) or self._crowded.handler(handler)
 
-    def park_blocked(self, runs: Sequence[Run]) -> list[bool]:
-        """Park those first runs that their gates block, all in one step. Whether each of them is parked."""
+    def line_up(self, runs: Sequence[Run]) -> list[LinedUp]:
+        """Park first runs, all in one step; those that nothing blocks are granted in it."""
         asking = [run for run in runs if self._may_park(run)]
-        replies = self._insist(lambda: self._admission.call_many([self._parking(run) for run in asking]))
-        parked = {id(run) for run, reply in zip(asking, replies, strict=True) if reply}
-        return [id(run) in parked for run in runs]
+        replies = self._insist(lambda: self._admission.call_many([self._lining_up(run) for run in asking]))
+        found = {id(run): reply for run, reply in zip(asking, replies, strict=True)}
+        return [found.get(id(run)) or "asks" for run in runs]
 
     def _may_park(self, run: Run) -> bool:
         """Whether it waits where it is blocked."""
@@ -195,9 +200,9 @@ class Gatekeeper:
             return False
         return run.spec is not None and not _runs_instead(run.spec)  # an open breaker does not make that one wait
 
-    def _parking(self, run: Run) -> list[Any]:
+    def _lining_up(self, run: Run) -> list[Any]:
         message = self._turns.stored(run.waiting_message())
-        return ["park_blocked", run.task_id, _number(run), run.gates, message]
+        return ["line_up", run.task_id, _number(run), run.gates, message]
 
     def _acquire(self, run: Run) -> Answer:
         try:
@@ -338,6 +343,10 @@ class Gatekeeper:
         """Deliveries, as their gates know them, that will not be redriven: what waited behind them goes on."""
         if members:
             self._admission.call_many([["let_go", member] for member in members])
+
+
+def _most(spec: HandlerSpec) -> int | None:
+    return min((limit.max for limit in spec.limits if isinstance(limit, Limit) and limit.key is None), default=None)
 
 
 def _runs_instead(spec: HandlerSpec) -> bool:

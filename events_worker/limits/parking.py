@@ -1,7 +1,7 @@
 """Deliveries for crowded gates are parked many at a time, before they take a slot of the pool.
 
-A burst of them must not hold up what lies behind it in their queue. To read one costs a third of what it costs to park
-it, so they are read on beyond the prefetch window and parked some at a time, with rests in which the others run.
+A burst of them must not hold up what lies behind it in their queue. To take one from the broker, undecoded, costs a
+tenth of what it costs to park it: so they are all taken, and parked some at a time, with rests in which the others run.
 """
 
 from __future__ import annotations
@@ -12,44 +12,48 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from events_core.admission.turns import GRANT_HEADER
 from events_core.forking import call_in_child
 from events_worker.run import Run
+
+if TYPE_CHECKING:
+    from events_worker.limits.gatekeeper import LinedUp
 
 logger = logging.getLogger(__name__)
 
 #: So many are parked in one step at the most: a few milliseconds' work. Fewer would disturb others for a shorter time
 #: each, but cost so much more that they disturb more of them.
 _MANY = 64
-#: Rests are so many times as long as the step before them, and at most so many seconds.
-_REST, _LONGEST_REST = 3, 0.020
-#: Bytes that may be read on beyond the prefetch window, and what a message counts at least. From half of them on
-#: there are no rests: a long backlog is worked off as fast as it can be.
+#: Seconds of a rest. Most bursts are read to their end in the first one.
+_REST = 0.020
+#: Bytes that may wait here, and what a message counts at least. From half of them on there are no rests: a long backlog
+#: is worked off as fast as it can be.
 _AHEAD, _LEAST = 2 * 1024 * 1024, 4096
 
 
 class Gatekeeper(Protocol):
     """What is needed of the gatekeeper."""
 
-    def is_crowded(self, handler: str) -> bool: ...
+    def is_crowded(self, handler: str, number: int) -> bool: ...
 
-    def park_blocked(self, runs: Sequence[Run]) -> list[bool]: ...
+    def line_up(self, runs: Sequence[Run]) -> list[LinedUp]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A delivery that has just come. size: bytes of its message.
+    """A delivery that has just come. size: bytes of its message. reads_on: the worker meanwhile gets what is behind it.
 
-    set_aside: frees its place in the prefetch window, if it can; whether it did. parked: acknowledges it. go_on: lets
-    the pool run it, in the place that it had. Any thread may call them.
+    read: the run that it asks for; None, or an error, if it is not to be parked. acknowledge: it is parked.
+    waits: tells of that. go_on: lets the pool run it. They are called by another thread.
     """
 
-    run: Run
     size: int
-    set_aside: Callable[[], bool]
-    parked: Callable[[], None]
+    reads_on: bool
+    read: Callable[[], Run | None]
+    acknowledge: Callable[[], None]
+    waits: Callable[[Run], None]
     go_on: Callable[[], None]
 
 
@@ -63,20 +67,23 @@ class Parking:
 
     def _reset(self) -> None:
         self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
-        self._reads_on = False  # because the last one that came was set aside
+        self._reads_on = False  # as the last one that came says
         self._thread: threading.Thread | None = None
         self._came = self._went = 0  # bytes; each is added to by one thread
 
-    def wants(self, handler: str, headers: dict[str, object]) -> bool:
-        """Whether a delivery is rather parked than run: a new one, to a handler that was blocked a moment ago."""
-        return self._gatekeeper.is_crowded(handler) and not (
-            GRANT_HEADER in headers or "events-copy" in headers or headers.get("events-generation")
-        )
+    def wants(self, handler: str, number: int = 1) -> bool:
+        """Whether so many new deliveries to the handler, which have come together, are rather parked than run."""
+        return self._gatekeeper.is_crowded(handler, number)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may wait here."""
+        return self._came - self._went >= _AHEAD
 
     def put(self, arrival: Arrival) -> None:
         """Park it if it is blocked, soon."""
         self._came += max(arrival.size, _LEAST)
-        self._reads_on = self._came - self._went <= _AHEAD and arrival.set_aside()
+        self._reads_on = arrival.reads_on
         self._arrivals.put(arrival)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="events-parking", daemon=True)
@@ -84,34 +91,54 @@ class Parking:
 
     def _run(self) -> None:
         while True:
-            blocked, took = self._step(self._arrivals.get())
-            # of those that are not, places are free, and others of them may be for whoever comes next
-            if blocked and self._at_ease and not self._arrivals.empty():
-                time.sleep(min(_REST * took, _LONGEST_REST))
+            first = self._arrivals.get()
+            others = [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), _MANY - 1))]
+            # where nobody is blocked, places are free for whoever comes next
+            if self._park([first, *others]) and self._at_ease and not self._arrivals.empty():
+                time.sleep(_REST)
 
     @property
     def _at_ease(self) -> bool:
         """Whether the worker reads on meanwhile, and not so much waits that it will soon have to stop."""
         return self._reads_on and self._came - self._went < _AHEAD / 2
 
-    def _step(self, first: Arrival) -> tuple[bool, float]:
-        """Whether all of them were blocked, and the seconds it took."""
-        began = time.monotonic()
-        others = [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), _MANY - 1))]
-        return self._park([first, *others]), time.monotonic() - began
-
     def _park(self, arrivals: Sequence[Arrival]) -> bool:
-        """Whether all of them were blocked."""
+        """Whether any of them was blocked."""
+        runs = [_run_of(arrival) for arrival in arrivals]
+        known = [run for run in runs if run is not None]
+        found: dict[int, LinedUp] = {}
         try:
-            parked = self._gatekeeper.park_blocked([arrival.run for arrival in arrivals])
+            found = {id(run): how for run, how in zip(known, self._gatekeeper.line_up(known), strict=True)}
         except Exception:  # the thread must not end; in the pool it will be seen for each what is wrong
-            logger.exception("%d deliveries could not be parked", len(arrivals))
-            parked = [False] * len(arrivals)
-        logger.debug("%d of %d deliveries were parked before the pool had them", sum(parked), len(parked))
-        for arrival, is_parked in zip(arrivals, parked, strict=True):
+            logger.exception("%d deliveries could not be parked", len(known))
+        hows = [found.get(id(run), "asks") for run in runs]
+        parked = len(hows) - hows.count("asks")
+        logger.debug("%d of %d deliveries were parked before the pool had them", parked, len(hows))
+        for arrival, run, how in zip(arrivals, runs, hows, strict=True):
             self._went += max(arrival.size, _LEAST)
             try:
-                (arrival.parked if is_parked else arrival.go_on)()
+                _settle(arrival, run, how)
             except Exception:  # at the worst it stays unacknowledged, and comes back
-                logger.exception("%s, %s", arrival.run.task_id, "which is parked" if is_parked else "which is to run")
-        return all(parked)
+                logger.exception("%s could not be acknowledged, or not be run", run.task_id if run else "a delivery")
+        return "blocked" in hows
+
+
+def _settle(arrival: Arrival, run: Run | None, how: LinedUp) -> None:
+    if run is None or how == "asks":
+        arrival.go_on()
+        return
+    arrival.acknowledge()
+    if how == "blocked":  # of others is told that they run
+        arrival.waits(run)
+
+
+def is_new(headers: dict[str, object]) -> bool:
+    """Whether a message of these headers may be parked like that: it is no copy, no grant, and was not redriven."""
+    return not (GRANT_HEADER in headers or "events-copy" in headers or headers.get("events-generation"))
+
+
+def _run_of(arrival: Arrival) -> Run | None:
+    try:
+        return arrival.read()
+    except Exception:  # the pool will tell what is wrong with it
+        return None

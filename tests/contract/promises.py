@@ -33,7 +33,7 @@ class Promises:
     acks_from_threads: str = KEPT
     """Any thread may acknowledge what another received."""
     sets_aside: str = KEPT
-    """What a consumer waits with may be taken out of the prefetch window's count, by any thread."""
+    """What has been read may be settled without being delivered, by any thread; until then no window counts it."""
     survives_fork: str = KEPT
     """A forked child may publish over the connection object that it inherited."""
     garbage: str = KEPT

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
 import pytest
 from kombu.simple import SimpleQueue
 
@@ -49,35 +46,6 @@ def test_a_consumer_takes_its_prefetch_count_and_leaves_the_rest(broker: Broker,
         assert second.wait(10 - prefetch) == list(range(prefetch, 10))
         first.look()
         assert len(first.messages) == prefetch
-
-
-@promised("sets_aside")
-def test_what_is_set_aside_takes_no_place_in_the_prefetch_window(broker: Broker) -> None:
-    """Taken back it does again; acknowledged, it was aside no longer. All from another thread than who reads."""
-    queue = broker.queue()
-    with broker.connect() as connection:
-        send(connection, queue, *range(10))
-        inbox = Inbox(connection, queue, prefetch=2)
-        assert inbox.wait(2) == [0, 1]
-        first, second = inbox.messages
-        qos = first.channel.qos
-
-        def elsewhere(*calls: Callable[[], object]) -> None:
-            for call in calls:
-                thread = threading.Thread(target=call)
-                thread.start()
-                thread.join()
-
-        elsewhere(lambda: qos.set_aside(first.delivery_tag), lambda: qos.set_aside(second.delivery_tag))
-        assert inbox.wait(4) == [0, 1, 2, 3]
-        elsewhere(first.ack)
-        inbox.look()
-        assert inbox.payloads == [0, 1, 2, 3], "it took no place, and leaves none"
-        elsewhere(lambda: qos.take_back(second.delivery_tag), inbox.messages[2].ack)
-        inbox.look()
-        assert inbox.payloads == [0, 1, 2, 3], "two are not settled, and none is aside"
-        elsewhere(second.ack)
-        assert inbox.wait(5) == [0, 1, 2, 3, 4]
 
 
 @promised()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 
-from events_worker.limits.parking import Arrival, Parking
+from events_worker.limits.gatekeeper import LinedUp
+from events_worker.limits.parking import Arrival, Parking, is_new
 from events_worker.run import Run
 from tests.apps import limited
 from tests.apps.harness import Rig, rig
@@ -27,90 +29,124 @@ def made(redis_server: Any) -> Iterator[Rig]:
 
 
 class Keeper:
-    """Parks what it is told to; the first step waits until it is let."""
+    """Says of each what it is told to say; the first step waits until it is let."""
 
-    def __init__(self, *, parks: bool = True, fails: bool = False) -> None:
-        self.parks = parks
+    def __init__(self, how: LinedUp = "blocked", *, fails: bool = False) -> None:
+        self.how = how
         self.fails = fails
         self.steps: list[int] = []
         self.let = threading.Event()
 
-    def is_crowded(self, handler: str) -> bool:
-        return handler == "mail"
+    def is_crowded(self, handler: str, number: int) -> bool:
+        return handler == "mail" and number > 2
 
-    def park_blocked(self, runs: Sequence[Run]) -> list[bool]:
+    def line_up(self, runs: Sequence[Run]) -> list[LinedUp]:
         self.steps.append(len(runs))
         self.let.wait(30)
         if self.fails:
             raise RuntimeError("the script is broken")
-        return [self.parks] * len(runs)
+        return [self.how] * len(runs)
 
 
-def put(parking: Parking, number: int, told: list[str], *, size: int = 500, aside: list[str] | None = None) -> None:
-    """aside: what is set aside; None: nothing can be, as on RabbitMQ."""
-
-    def set_aside() -> bool:
-        if aside is not None:
-            aside.append("aside")
-        return aside is not None
-
+def put(
+    parking: Parking,
+    number: int,
+    told: list[str],
+    *,
+    size: int = 500,
+    reads_on: bool = False,
+    read: Callable[[], Run | None] | None = None,
+    acknowledge: Callable[[], None] | None = None,
+) -> None:
+    """told: what becomes of them. read: None: a run is read."""
     for n in range(number):
         run = Run.of(str(n), "mail", "q", {}, None, redelivered=False)
-        parking.put(Arrival(run, size, set_aside, partial(told.append, "parked"), partial(told.append, "on")))
+        parking.put(
+            Arrival(
+                size=size,
+                reads_on=reads_on,
+                read=read or partial(lambda run: run, run),
+                acknowledge=acknowledge or partial(told.append, "acknowledged"),
+                waits=lambda run: told.append(f"{run.task} waits"),
+                go_on=partial(told.append, "goes on"),
+            )
+        )
 
 
-@pytest.mark.parametrize("aside", [None, []], ids=["at once", "at ease"])
-def test_what_comes_meanwhile_goes_in_a_few_steps(aside: list[str] | None) -> None:
+@pytest.mark.parametrize("reads_on", [False, True], ids=["at once", "at ease"])
+def test_what_comes_meanwhile_goes_in_a_few_steps(reads_on: bool) -> None:
     """With rests between them, where the worker reads on meanwhile."""
     keeper, told = Keeper(), list[str]()
     parking = Parking(keeper)
-    put(parking, 1, told, aside=aside)
+    put(parking, 1, told, reads_on=reads_on)
     wait_until(lambda: keeper.steps, what="the first step")
-    put(parking, 150, told, aside=aside)
+    put(parking, 150, told, reads_on=reads_on)
     keeper.let.set()
-    wait_until(lambda: len(told) == 151, what="all of them to be parked")
-    assert (keeper.steps, set(told)) == ([1, 64, 64, 22], {"parked"})
+    wait_until(lambda: len(told) == 302, what="all of them to be parked")
+    assert (keeper.steps, Counter(told)) == ([1, 64, 64, 22], {"acknowledged": 151, "mail waits": 151})
 
 
-@pytest.mark.parametrize(("size", "most"), [(10, 512), (1024 * 1024, 2), (3 * 1024 * 1024, 0)])
-def test_what_waits_to_be_parked_takes_no_place_in_the_prefetch_window(size: int, most: int) -> None:
-    """Up to a bound: the memory of a worker whose coordination Redis does not answer is not to fill up."""
-    keeper, told, aside = Keeper(), list[str](), list[str]()
+@pytest.mark.parametrize(("size", "most"), [(10, 512), (1024 * 1024, 2), (3 * 1024 * 1024, 1)])
+def test_only_so_many_may_wait_to_be_parked(size: int, most: int) -> None:
+    """The memory of a worker whose coordination Redis does not answer is not to fill up."""
+    keeper, told = Keeper(), list[str]()
     parking = Parking(keeper)
-    put(parking, most + 3, told, size=size, aside=aside)
-    assert len(aside) == most
+    put(parking, most - 1, told, size=size)
+    assert not parking.full
+    put(parking, 1, told, size=size)
+    assert parking.full
     keeper.let.set()
-    wait_until(lambda: len(told) == most + 3, what="all of them to be parked")
-    put(parking, 1, told, size=10, aside=aside)
-    assert len(aside) == most + 1, "there is room again"
+    wait_until(lambda: len(told) == 2 * most, what="all of them to be parked")
+    assert not parking.full
 
 
-@pytest.mark.parametrize("keeper", [Keeper(parks=False), Keeper(fails=True)], ids=["not blocked", "failing"])
+def test_whose_turn_comes_at_once_is_not_said_to_wait() -> None:
+    """It runs already, perhaps: Flower would be told last that it waits."""
+    keeper, told = Keeper("next"), list[str]()
+    keeper.let.set()
+    put(Parking(keeper), 3, told)
+    wait_until(lambda: len(told) == 3, what="all of them to be acknowledged")
+    assert set(told) == {"acknowledged"}
+
+
+@pytest.mark.parametrize("keeper", [Keeper("asks"), Keeper(fails=True)], ids=["unknown to Redis", "failing"])
 def test_what_is_not_parked_goes_to_the_pool(keeper: Keeper) -> None:
     """Also when parking fails altogether: then the pool finds out why, for each of them."""
     told: list[str] = []
     keeper.let.set()
     put(Parking(keeper), 3, told)
     wait_until(lambda: len(told) == 3, what="all of them to go on")
-    assert set(told) == {"on"}
+    assert set(told) == {"goes on"}
+
+
+@pytest.mark.parametrize("read", [lambda: None, lambda: 1 / 0], ids=["not to be parked", "garbage"])
+def test_what_cannot_be_read_goes_to_the_pool_alone(read: Any) -> None:
+    keeper, told = Keeper(), list[str]()
+    parking = Parking(keeper)
+    put(parking, 1, told, read=read)
+    put(parking, 2, told)
+    keeper.let.set()
+    wait_until(lambda: len(told) == 5, what="all of them to be settled")
+    assert Counter(told) == {"goes on": 1, "acknowledged": 2, "mail waits": 2}
 
 
 def test_an_acknowledgement_that_fails_does_not_stop_the_others() -> None:
     keeper, told = Keeper(), list[str]()
     keeper.let.set()
     parking = Parking(keeper)
-    run = Run.of("x", "mail", "q", {}, None, redelivered=False)
-    parking.put(Arrival(run, 10, bool, lambda: 1 / 0, str))  # type: ignore[arg-type, return-value]
+    put(parking, 1, told, acknowledge=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     put(parking, 2, told)
-    wait_until(lambda: len(told) == 2, what="the others to be parked")
+    wait_until(lambda: len(told) == 4, what="the others to be parked")
 
 
 @pytest.mark.parametrize("headers", [{"events-grant": 7}, {"events-copy": True}, {"events-generation": 1}], ids=str)
-def test_only_new_deliveries_to_handlers_that_were_blocked(headers: dict[str, object]) -> None:
+def test_only_new_deliveries_to_handlers_that_are_crowded(headers: dict[str, object]) -> None:
     parking = Parking(Keeper())
-    assert parking.wants("mail", {"events-generation": 0})
-    assert not parking.wants("print", {"events-generation": 0})
-    assert not parking.wants("mail", headers)
+    assert parking.wants("mail", 3)
+    assert not parking.wants("mail")
+    assert not parking.wants("print", 3)
+    assert is_new({"events-generation": 0})
+    assert not is_new(headers)
 
 
 def test_a_burst_takes_no_slots(made: Rig) -> None:

@@ -40,8 +40,8 @@ class Leases:
 class Admission:
     """Parks whatever it is asked to."""
 
-    def call_many(self, operations: list[list[Any]]) -> list[bool]:
-        return [True] * len(operations)
+    def call_many(self, operations: list[list[Any]]) -> list[str]:
+        return ["blocked"] * len(operations)
 
 
 class Turns:
@@ -225,26 +225,42 @@ def test_what_redis_must_hear_before_the_message_is_gone_waits_for_nobody(
 
 
 @pytest.mark.parametrize(
-    ("options", "parked"),
+    ("options", "how"),
     [
-        pytest.param({}, True, id="it would wait"),
-        pytest.param({"fallback": print, "fallback_on": "exhausted"}, True, id="its fallback comes later"),
-        pytest.param({"fallback": print, "fallback_on": "open"}, False, id="its fallback may run at once"),
+        pytest.param({}, "blocked", id="it would wait"),
+        pytest.param({"fallback": print, "fallback_on": "exhausted"}, "blocked", id="its fallback comes later"),
+        pytest.param({"fallback": print, "fallback_on": "open"}, "asks", id="its fallback may run at once"),
     ],
 )
-def test_what_is_parked_before_it_asks(options: dict[str, Any], parked: bool) -> None:
+def test_what_is_parked_before_it_asks(options: dict[str, Any], how: str) -> None:
     """Where nobody was blocked lately too: what has waited aside while Redis was away need not take a slot first."""
     event_map = EventMap()
     event_map.bind(Order, lambda event: None, name="mail", limit=Limit("smtp", 1), breaker=Breaker("crm"), **options)
     gatekeeper = make(event_map)
     payload = from_json(Envelope.of(Order()).to_json())
     run = Run.of("id", "mail", "q", {}, payload, redelivered=False)
-    assert gatekeeper.park_blocked([run]) == [parked]
+    assert gatekeeper.line_up([run]) == [how]
 
 
 def test_what_cannot_be_read_goes_to_the_pool_which_says_so() -> None:
     runs = [Run.of("id", name, "q", {}, payload, redelivered=False) for name, payload in (("mail", 7), ("none", {}))]
-    assert make(EventMap()).park_blocked(runs) == [False, False]
+    assert make(EventMap()).line_up(runs) == ["asks", "asks"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "number", "crowded"),
+    [
+        pytest.param([], 20, False, id="no limit"),
+        pytest.param([Limit("a", 10)], 10, False, id="all may run"),
+        pytest.param([Limit("a", 10)], 11, True, id="one may not"),
+        pytest.param([Limit("a", 10), Limit("b", 3)], 4, True, id="by the narrower of two"),
+        pytest.param([Limit("a", 3, key="event_id")], 20, False, id="each key has its own"),
+    ],
+)
+def test_more_at_once_than_may_run_are_a_crowd(limits: list[Limit], number: int, crowded: bool) -> None:
+    event_map = EventMap()
+    event_map.bind(Order, lambda event: None, name="mail", limit=limits)
+    assert make(event_map).is_crowded("mail", number) == crowded
 
 
 def granted_to(gatekeeper: Gatekeeper, *gates: str, unfinished: int = 0) -> tuple[Run, bool]:

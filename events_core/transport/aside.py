@@ -1,0 +1,69 @@
+"""Messages that are settled without being delivered: not decoded, and not counted by the prefetch window."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from events_core.transport.acknowledgements import DELAY
+
+if TYPE_CHECKING:
+    from events_core.transport.channel import Channel
+    from events_core.transport.reading import Read
+
+
+class Sift(Protocol):
+    """Sees what a channel has read before it is delivered."""
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is to be read now."""
+        ...
+
+    def __call__(self, channel: Channel, found: list[Read], /) -> list[Read]:
+        """What is to be delivered. It has put aside the rest, and sees to it."""
+        ...
+
+
+class Aside:
+    """Those of one channel. Any thread may call `acknowledge` and `deliver`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._reads: dict[str, Read] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def put(self, read: Read) -> None:
+        """Keep it, until one of the others is called. Its queue gets it back if the channel closes before."""
+        self._reads[read[0]] = read
+
+    def tags(self) -> list[str]:
+        """Their delivery tags."""
+        return list(self._reads)
+
+    def acknowledge(self, tag: str) -> None:
+        """It has been settled."""
+        acknowledgements = self._channel.member.acknowledgements
+        with self._lock:
+            if self._closed:
+                return
+            first = acknowledgements.add(tag)  # held, in whatever moment another thread asks
+            del self._reads[tag]
+        if first or not acknowledgements:
+            self._channel.flush_within(DELAY)
+
+    def deliver(self, tag: str) -> None:
+        """Deliver it as others are."""
+        with self._lock:
+            if self._closed:
+                return
+            self._channel.buffer.append(self._reads[tag])
+            del self._reads[tag]
+        self._channel.flush_within(0)
+
+    def close(self) -> None:
+        """The channel closes: what it has read and not settled goes back."""
+        with self._lock:
+            self._closed = True
+            self._reads.clear()

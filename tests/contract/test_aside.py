@@ -1,0 +1,135 @@
+"""What has been read, and is settled without being delivered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import kombu
+import pytest
+
+from events_core.transport.channel import Channel
+from events_core.transport.reading import Read
+from tests.contract.brokers import Broker, Inbox, send
+from tests.contract.promises import promised
+
+
+class Sieve:
+    """Puts aside everything while it is open; keeps the tags, and how many came in each read."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.full = False
+        self.tags: list[str] = []
+        self.reads: list[int] = []
+
+    def __call__(self, channel: Channel, found: list[Read]) -> list[Read]:
+        self.reads.append(len(found))
+        if not self.open:
+            return found
+        for read in found:
+            channel.aside.put(read)
+            self.tags.append(read[0])
+        return []
+
+
+@pytest.fixture
+def sieve() -> Sieve:
+    return Sieve()
+
+
+@pytest.fixture
+def connection(broker: Broker, sieve: Sieve) -> Iterator[kombu.Connection]:
+    with broker.connect() as connection:
+        connection.transport.sift = sieve
+        yield connection
+
+
+def elsewhere(call: Callable[[str], None], *tags: str) -> None:
+    for tag in tags:
+        thread = threading.Thread(target=call, args=(tag,))
+        thread.start()
+        thread.join()
+
+
+def take(inbox: Inbox, sieve: Sieve, count: int) -> None:
+    """Read until so many are aside, and nothing more comes."""
+    while len(sieve.tags) < count:
+        inbox.look()
+    inbox.look()
+    assert (len(sieve.tags), inbox.messages) == (count, [])
+
+
+@promised("sets_aside")
+def test_it_takes_no_place_in_the_prefetch_window(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
+    """Eleven are read two by two, and none waits for another to be settled. Acknowledged, they are gone."""
+    queue = broker.queue()
+    send(connection, queue, *range(11))
+    inbox = Inbox(connection, queue, prefetch=2)
+    take(inbox, sieve, 11)
+    assert max(sieve.reads) == 2
+    elsewhere(inbox.channel.aside.acknowledge, *sieve.tags)
+    sieve.open = False
+    connection.close()
+    assert broker.ready(queue) == 0
+
+
+@promised("sets_aside")
+def test_delivered_after_all_it_takes_a_place(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
+    queue = broker.queue()
+    send(connection, queue, *range(5))
+    inbox = Inbox(connection, queue, prefetch=2)
+    take(inbox, sieve, 5)
+    elsewhere(inbox.channel.aside.deliver, *sieve.tags[1:])
+    inbox.look()
+    assert inbox.payloads == [1, 2], "the window is full"
+    elsewhere(lambda _: inbox.messages[0].ack(), "")
+    assert inbox.wait(3) == [1, 2, 3]
+    elsewhere(inbox.channel.aside.acknowledge, sieve.tags[0])
+    inbox.look()
+    assert len(inbox.messages) == 3, "what was aside leaves no place"
+
+
+@promised("sets_aside")
+def test_nothing_is_read_while_the_sieve_is_full(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
+    queue = broker.queue()
+    send(connection, queue, *range(5))
+    inbox = Inbox(connection, queue, prefetch=2)
+    sieve.full = True
+    inbox.look()
+    assert (sieve.reads, broker.ready(queue)) == ([], 5)
+    sieve.full = False
+    take(inbox, sieve, 5)
+
+
+@promised("sets_aside")
+@pytest.mark.parametrize("how", ["closed", "lost", "cancelled"])
+def test_its_queue_gets_it_back(broker: Broker, connection: kombu.Connection, sieve: Sieve, how: str) -> None:
+    """Unless it was acknowledged before. What is said of it afterwards has no effect."""
+    queue = broker.queue()
+    send(connection, queue, *range(5))
+    inbox = Inbox(connection, queue, prefetch=2)
+    take(inbox, sieve, 5)
+    aside = inbox.channel.aside
+    elsewhere(aside.acknowledge, sieve.tags[0])
+    elsewhere(aside.deliver, sieve.tags[1])
+    if how == "closed":
+        inbox.channel.close()
+    elif how == "lost":
+        connection.transport.cycle.failed = True
+        inbox.channel.close()
+    else:
+        inbox.consumer.cancel()
+        elsewhere(aside.deliver, *sieve.tags[2:])
+    with broker.connect() as other:
+        inbox = Inbox(other, queue)
+        if how == "cancelled":
+            with pytest.raises(TimeoutError):  # the first one's, which gives back what nobody consumes
+                connection.drain_events(timeout=0.05)
+        assert sorted(inbox.wait(4)) == [1, 2, 3, 4]
+        if how != "cancelled":
+            elsewhere(aside.acknowledge, *sieve.tags[1:])
+            elsewhere(aside.deliver, *sieve.tags[1:])
+        inbox.look()
+        inbox.ack_all()
+    assert broker.ready(queue) == 0
