@@ -104,15 +104,18 @@ local function forget_places(member, gates)
   end
 end
 
--- One that nobody knows yet: keep its message. If nothing blocks it, it is granted in the same step, unless others that
--- wait come before it. -> blocked | next; false: it is known, or its gates are not, and it is to ask for itself
+-- One that nobody knows yet: keep its message. If nothing blocks it, it is granted at once, unless others that wait come
+-- before it. -> waits | granted; false: it is known, or its gates are not, and it is to ask for itself
 function operations.line_up(member, run, gates, message)
   if undeclared(gates) or redis.call('HEXISTS', INFO, member) == 1 or token_of(member) then return false end
   forget_places(member, gates)
   local gate, when = blocked(member, gates)
   keep(member, run, gates, message, gate or gates[1], when or now)
-  if not gate then wake_later(gates[1]) end
-  return gate and 'blocked' or 'next'
+  if gate then return 'waits' end
+  wake_later(gates[1])
+  wake_all() -- the next operation is about one that comes behind it
+  local info = load(member)
+  return info and info.at and 'waits' or 'granted'
 end
 
 -- It may not: keep its message until it may. -> parked | settled | go, token, unfinished starts

@@ -34,8 +34,8 @@ from events_worker.run import MEMBER_HEADER, Run
 
 logger = logging.getLogger(__name__)
 
-#: It is parked and waits; it is parked and its turn has come, or is about to; it is not parked, and is to ask itself.
-LinedUp = Literal["blocked", "next", "asks"]
+#: It is parked and waits; it is parked and its turn has come; it is not parked, and is to ask for itself.
+LinedUp = Literal["waits", "granted", "asks"]
 #: Runs of one generation of a delivery: those of the next have higher numbers.
 _RUNS = 1_000_000
 

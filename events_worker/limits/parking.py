@@ -93,7 +93,7 @@ class Parking:
         while True:
             first = self._arrivals.get()
             others = [self._arrivals.get() for _ in range(min(self._arrivals.qsize(), _MANY - 1))]
-            # where nobody is blocked, places are free for whoever comes next
+            # where nobody waits, places are free for whoever comes next
             if self._park([first, *others]) and self._at_ease and not self._arrivals.empty():
                 time.sleep(_REST)
 
@@ -103,7 +103,7 @@ class Parking:
         return self._reads_on and self._came - self._went < _AHEAD / 2
 
     def _park(self, arrivals: Sequence[Arrival]) -> bool:
-        """Whether any of them was blocked."""
+        """Whether any of them waits."""
         runs = [_run_of(arrival) for arrival in arrivals]
         known = [run for run in runs if run is not None]
         found: dict[int, LinedUp] = {}
@@ -120,7 +120,7 @@ class Parking:
                 _settle(arrival, run, how)
             except Exception:  # at the worst it stays unacknowledged, and comes back
                 logger.exception("%s could not be acknowledged, or not be run", run.task_id if run else "a delivery")
-        return "blocked" in hows
+        return "waits" in hows
 
 
 def _settle(arrival: Arrival, run: Run | None, how: LinedUp) -> None:
@@ -128,7 +128,7 @@ def _settle(arrival: Arrival, run: Run | None, how: LinedUp) -> None:
         arrival.go_on()
         return
     arrival.acknowledge()
-    if how == "blocked":  # of others is told that they run
+    if how == "waits":  # of others is told that they run
         arrival.waits(run)
 
 

@@ -227,7 +227,7 @@ class TestLeases:
         house.go("a", SMTP, CRM)
         house.call(["evict", "a", CRM])
         house.go("b", CRM)
-        assert house.call(["line_up", "a", 1, [SMTP, CRM], "a 1"]) == "blocked"
+        assert house.call(["line_up", "a", 1, [SMTP, CRM], "a 1"]) == "waits"
         assert house.held(SMTP) == set()
 
     def test_evicting_a_holder(self, house: Gatehouse) -> None:

@@ -191,3 +191,64 @@ class TestGates:
         house.client.delete("shop:group:g")
         house.client.hdel("shop:gates", "group:g")
         assert house.left() == {"groups:open"}
+
+
+def line_up(house: Gatehouse, *members: str, gates: tuple[str, ...] = (CRM,)) -> list[object]:
+    """All of them in one step."""
+    return house.admission.call_many([["line_up", name, 1, list(gates), f"{name} 1"] for name in members])
+
+
+def test_those_that_line_up_begin_as_far_as_there_is_room(house: Gatehouse) -> None:
+    """Here, and elsewhere; in their order. The others wait behind them."""
+    house.define({"limit:crm": "3"})
+    room(house, 2)
+    assert line_up(house, *"abcde") == ["granted", "granted", "granted", "waits", "waits"]
+    granted = house.take()
+    assert [(grant.member, grant.unfinished) for grant in granted] == [("a", 0), ("b", 0), ("c", None)]
+    assert house.held(CRM) == {"a", "b", "c"}
+    house.end("b", granted[1].token, CRM)
+    assert begun_now(house) == ["d"]
+    for member, token in (("a", granted[0].token), ("c", house.go("c", CRM, token=granted[2].token))):
+        house.end(member, token, CRM)
+
+
+def begun_now(house: Gatehouse) -> list[str]:
+    return [grant.member for grant in house.take() if grant.unfinished is not None]
+
+
+@pytest.mark.parametrize("gates", [(CRM,), (RATE,), (DB,), (ORDER, CRM), (CRM, RATE)], ids=str)
+def test_one_that_lines_up_alone_begins_and_leaves_nothing(house: Gatehouse, gates: tuple[str, ...]) -> None:
+    house.define({"breaker:db": "5 60000"})
+    room(house, 1)
+    assert line_up(house, "a", gates=gates) == ["granted"]
+    grant = begun(house)
+    assert (grant.message, grant.gates, grant.unfinished) == ("a 1", [*gates], 0)
+    house.end("a", grant.token, *gates)
+    assert house.left() == set()
+
+
+def test_one_of_an_order_lines_up_behind_the_others(house: Gatehouse) -> None:
+    room(house, 3)
+    assert line_up(house, *"abc", gates=(ORDER,)) == ["granted", "waits", "waits"]
+    for name in "ab":
+        grant = begun(house)
+        assert grant.member == name
+        house.end(name, grant.token, ORDER)
+
+
+def test_one_that_lines_up_does_not_overtake(house: Gatehouse) -> None:
+    """A lease has ended, and nobody has looked since: the place is for who waits."""
+    house.go("a", CRM)
+    house.wait("b", CRM)
+    house.advance(LEASE + 1)
+    room(house, 5)
+    assert line_up(house, "c") == ["waits"]
+
+
+@pytest.mark.parametrize("gate", [CRM, ORDER], ids=str)
+def test_one_that_is_known_does_not_line_up(house: Gatehouse, gate: str) -> None:
+    """Its copy runs, or waits: it asks for itself, and is told so."""
+    house.go("a", gate)
+    house.wait("b", gate)
+    assert line_up(house, "a", "b", gates=(gate,)) == [False, False]
+    assert line_up(house, "c", gates=("limit:nobody|",)) == [False], "nobody has told Redis of that limit"

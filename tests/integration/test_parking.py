@@ -31,7 +31,7 @@ def made(redis_server: Any) -> Iterator[Rig]:
 class Keeper:
     """Says of each what it is told to say; the first step waits until it is let."""
 
-    def __init__(self, how: LinedUp = "blocked", *, fails: bool = False) -> None:
+    def __init__(self, how: LinedUp = "waits", *, fails: bool = False) -> None:
         self.how = how
         self.fails = fails
         self.steps: list[int] = []
@@ -101,8 +101,8 @@ def test_only_so_many_may_wait_to_be_parked(size: int, most: int) -> None:
 
 
 def test_whose_turn_comes_at_once_is_not_said_to_wait() -> None:
-    """It runs already, perhaps: Flower would be told last that it waits."""
-    keeper, told = Keeper("next"), list[str]()
+    """It runs already: Flower would be told last that it waits."""
+    keeper, told = Keeper("granted"), list[str]()
     keeper.let.set()
     put(Parking(keeper), 3, told)
     wait_until(lambda: len(told) == 3, what="all of them to be acknowledged")

@@ -44,6 +44,7 @@ STREAMS = tuple(f"{BROKER}{name}.py" for name in ("channel", "delivering", "poll
 BOTH = (*STREAMS, STOCK)
 TASKS = "events_worker/tasks/__init__.py"
 STRATEGY = "events_worker/tasks/strategy.py"
+ARRIVING = "events_worker/tasks/arriving.py"
 HOST = "events_worker/tasks/pool_host.py"
 REQUESTS = "events_worker/tasks/requests.py"
 TELLING = "events_worker/tasks/telling.py"
@@ -330,8 +331,12 @@ PRIVATE = [
     ),
     *of(
         "kombu.message:Message",
-        STRATEGY,
+        "events_worker/tasks/opening.py",
         ("_decoded_cache", "", "kombu decodes the body again, and turns objects of a payload into dates"),
+    ),
+    *of(
+        "kombu.message:Message",
+        STRATEGY,
         ("ack_log_error", "(logger, errors, multiple)", "under -P solo each acknowledgement waits for 100 ms"),
         ("reject_log_error", "(logger, errors, requeue)", "under -P solo each rejection waits for 100 ms"),
     ),
@@ -350,12 +355,17 @@ PRIVATE = [
     *of("celery.concurrency.thread", STRATEGY, ("TaskPool", "", "a burst for a limited handler takes all slots first")),
     *of(
         "celery.worker.consumer:Consumer",
-        STRATEGY,
+        ARRIVING,
         ("call_soon", "(p, *args, **kwargs)", "a delivery that was not parked is run by a thread that must not do so"),
         ("on_invalid_task", "(body, message, exc)", "one of them that is no delivery is lost"),
-        ("pool", "", "as TaskPool"),
         ("event_dispatcher", "", "Flower does not show what is parked"),
         ("connection_errors", "", "a connection lost at the wrong time ends a thread"),
+    ),
+    *of(
+        "celery.worker.consumer:Consumer",
+        STRATEGY,
+        ("pool", "", "as TaskPool"),
+        ("connection_errors", "", "a connection lost at the wrong time ends the worker"),
     ),
     *of("celery.worker", STRATEGY, ("state", "", "as its requests")),
     *of(
