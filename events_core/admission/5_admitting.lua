@@ -105,9 +105,9 @@ local function forget_places(member, gates)
 end
 
 -- One that nobody knows yet: keep its message. If nothing blocks it, it is granted at once, unless others that wait come
--- before it. -> waits | granted; false: it is known, or its gates are not, and it is to ask for itself
+-- before it. -> waits | granted | asks: it is known, or its gates are not, and it is to ask for itself
 function operations.line_up(member, run, gates, message)
-  if undeclared(gates) or redis.call('HEXISTS', INFO, member) == 1 or token_of(member) then return false end
+  if undeclared(gates) or redis.call('HEXISTS', INFO, member) == 1 or token_of(member) then return 'asks' end
   forget_places(member, gates)
   local gate, when = blocked(member, gates)
   keep(member, run, gates, message, gate or gates[1], when or now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -187,12 +187,11 @@ class Gatekeeper:
         """Whether deliveries to the handler were blocked a moment ago, or so many are more than may run at once."""
         return number > self._most.get(handler, number) or self._crowded.handler(handler)
 
-    def line_up(self, runs: Sequence[Run]) -> list[LinedUp]:
+    def line_up(self, runs: Iterable[Run]) -> list[LinedUp]:
         """Park first runs, all in one step; those that nothing blocks are granted in it."""
-        asking = [run for run in runs if self._may_park(run)]
-        replies = self._insist(lambda: self._admission.call_many([self._lining_up(run) for run in asking]))
-        found = {id(run): reply for run, reply in zip(asking, replies, strict=True)}
-        return [found.get(id(run)) or "asks" for run in runs]
+        asking = [self._lining_up(run) if self._may_park(run) else None for run in runs]
+        replies = iter(self._insist(lambda: self._admission.call_many([one for one in asking if one is not None])))
+        return ["asks" if one is None else next(replies) for one in asking]
 
     def _may_park(self, run: Run) -> bool:
         """Whether it waits where it is blocked."""

@@ -10,9 +10,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from events_core.admission.turns import GRANT_HEADER
 from events_core.forking import call_in_child
@@ -21,6 +21,7 @@ from events_worker.run import Run
 if TYPE_CHECKING:
     from events_worker.limits.gatekeeper import LinedUp
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 #: So many are parked in one step at the most: a few milliseconds' work. Fewer would disturb others for a shorter time
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 _MANY = 64
 #: Seconds of a rest. Most bursts are read to their end in the first one.
 _REST = 0.020
+#: So many are looked at, some 0.1 ms, before others get the interpreter for so many seconds.
+_FEW, _MOMENT = 2, 0.00005
 #: Bytes that may wait here, and what a message counts at least. From half of them on there are no rests: a long backlog
 #: is worked off as fast as it can be.
 _AHEAD, _LEAST = 2 * 1024 * 1024, 4096
@@ -38,7 +41,7 @@ class Gatekeeper(Protocol):
 
     def is_crowded(self, handler: str, number: int) -> bool: ...
 
-    def line_up(self, runs: Sequence[Run]) -> list[LinedUp]: ...
+    def line_up(self, runs: Iterable[Run]) -> list[LinedUp]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +107,15 @@ class Parking:
 
     def _park(self, arrivals: Sequence[Arrival]) -> bool:
         """Whether any of them waits."""
-        runs = [_run_of(arrival) for arrival in arrivals]
+        runs = [_run_of(arrival) for arrival in self._gently(arrivals)]
         known = [run for run in runs if run is not None]
-        found: dict[int, LinedUp] = {}
         try:
-            found = {id(run): how for run, how in zip(known, self._gatekeeper.line_up(known), strict=True)}
+            lined_up = self._gatekeeper.line_up(self._gently(known))
         except Exception:  # the thread must not end; in the pool it will be seen for each what is wrong
             logger.exception("%d deliveries could not be parked", len(known))
-        hows = [found.get(id(run), "asks") for run in runs]
+            lined_up = ["asks"] * len(known)
+        told = iter(lined_up)
+        hows = ["asks" if run is None else next(told) for run in runs]
         parked = len(hows) - hows.count("asks")
         logger.debug("%d of %d deliveries were parked before the pool had them", parked, len(hows))
         for arrival, run, how in zip(arrivals, runs, hows, strict=True):
@@ -121,6 +125,15 @@ class Parking:
             except Exception:  # at the worst it stays unacknowledged, and comes back
                 logger.exception("%s could not be acknowledged, or not be run", run.task_id if run else "a delivery")
         return "waits" in hows
+
+    def _gently(self, these: Iterable[T]) -> Iterator[T]:
+        """Take these a few at a time, unless much waits. Threads that wait for the interpreter meanwhile get it then,
+        and not when this one has had it for 5 ms (`sys.getswitchinterval`): each of them needs it several times.
+        """
+        for number, this in enumerate(these, 1):
+            yield this
+            if number % _FEW == 0 and self._at_ease:
+                time.sleep(_MOMENT)
 
 
 def _settle(arrival: Arrival, run: Run | None, how: LinedUp) -> None:

@@ -250,5 +250,5 @@ def test_one_that_is_known_does_not_line_up(house: Gatehouse, gate: str) -> None
     """Its copy runs, or waits: it asks for itself, and is told so."""
     house.go("a", gate)
     house.wait("b", gate)
-    assert line_up(house, "a", "b", gates=(gate,)) == [False, False]
-    assert line_up(house, "c", gates=("limit:nobody|",)) == [False], "nobody has told Redis of that limit"
+    assert line_up(house, "a", "b", gates=(gate,)) == ["asks", "asks"]
+    assert line_up(house, "c", gates=("limit:nobody|",)) == ["asks"], "nobody has told Redis of that limit"

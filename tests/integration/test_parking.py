@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -40,12 +40,13 @@ class Keeper:
     def is_crowded(self, handler: str, number: int) -> bool:
         return handler == "mail" and number > 2
 
-    def line_up(self, runs: Sequence[Run]) -> list[LinedUp]:
-        self.steps.append(len(runs))
+    def line_up(self, runs: Iterable[Run]) -> list[LinedUp]:
+        number = len([*runs])
+        self.steps.append(number)
         self.let.wait(30)
         if self.fails:
             raise RuntimeError("the script is broken")
-        return [self.how] * len(runs)
+        return [self.how] * number
 
 
 def put(

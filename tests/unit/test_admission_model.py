@@ -292,7 +292,8 @@ class Admitting(RuleBasedStateMachine):
         limits = [gate for gate in member.gates if gate not in ordered]
         gates = [*ordered, *([PAUSE] if self.paused else []), *limits]
         message = f"{name} {copy.run}"
-        if crowded and not copy.token and self.house.call(["line_up", name, copy.run, gates, message]):
+        lines_up = crowded and not copy.token
+        if lines_up and self.house.call(["line_up", name, copy.run, gates, message]) != "asks":
             if not dies:
                 self.broker.remove(copy)
             return
