@@ -118,7 +118,7 @@ class Parking:
         hows = ["asks" if run is None else next(told) for run in runs]
         parked = len(hows) - hows.count("asks")
         logger.debug("%d of %d deliveries were parked before the pool had them", parked, len(hows))
-        for arrival, run, how in zip(arrivals, runs, hows, strict=True):
+        for arrival, run, how in self._gently(zip(arrivals, runs, hows, strict=True)):
             self._went += max(arrival.size, _LEAST)
             try:
                 _settle(arrival, run, how)
@@ -127,12 +127,12 @@ class Parking:
         return "waits" in hows
 
     def _gently(self, these: Iterable[T]) -> Iterator[T]:
-        """Take these a few at a time, unless much waits. Threads that wait for the interpreter meanwhile get it then,
-        and not when this one has had it for 5 ms (`sys.getswitchinterval`): each of them needs it several times.
+        """Take these a few at a time, where the worker reads on. Threads that wait for the interpreter get it then, and
+        not when this one has had it for 5 ms (`sys.getswitchinterval`): each of them needs it several times.
         """
         for number, this in enumerate(these, 1):
             yield this
-            if number % _FEW == 0 and self._at_ease:
+            if number % _FEW == 0 and self._reads_on:
                 time.sleep(_MOMENT)
 
 

@@ -172,6 +172,11 @@ class Rig:
         assert self.rabbitmq is not None, "a rig on RabbitMQ is made by rig(), which knows the server"
         return int(self.rabbitmq.unacknowledged(self.broker_url))
 
+    def waiting(self) -> int:
+        """Deliveries that wait at a gate."""
+        client = self.parts.coordination.client
+        return sum(client.zcard(key) for key in client.scan_iter(f"{self.name}:gate:waiting:*", 1000))
+
     def due_in(self) -> float:
         """Seconds until the first delivery of the schedule is due; infinite where it is empty."""
         client = self.parts.coordination.client

@@ -21,7 +21,7 @@ def made(redis_server: Any) -> Iterator[Rig]:
         yield one
 
 
-def waiting(made: Rig) -> int:
+def parked(made: Rig) -> int:
     return int(made.parts.coordination.client.hlen(f"{made.name}:parked:messages"))
 
 
@@ -37,7 +37,7 @@ def test_the_broker_is_not_asked(made: Rig) -> None:
     for _ in range(2):
         made.worker("threads", 4)
     made.emit_many([limited.Mail(tag="a", tenant=str(n % 3)) for n in range(NUMBER)])
-    wait_until(lambda: waiting(made) == NUMBER - 3, 30, "all others to be parked")
+    wait_until(lambda: made.waiting() == NUMBER - 3, 30, "all others to be parked")
     before = handed_on(made)
     made.open_gate("a")
     made.wait_for_records("a", NUMBER, "out")
@@ -45,7 +45,7 @@ def test_the_broker_is_not_asked(made: Rig) -> None:
     for line in made.records("a"):
         inside += 1 if line["what"] == "in" else -1
         assert inside <= 3
-    wait_until(lambda: not waiting(made), 30, "nothing to be left")
+    wait_until(lambda: not parked(made), 30, "nothing to be left")
     assert len(made.records("a", "out")) == NUMBER
     assert handed_on(made) - before < NUMBER / 4
 
@@ -54,11 +54,11 @@ def test_a_worker_that_stops_leaves_what_it_took_over(made: Rig) -> None:
     """It does not wait for the leases to end: another worker has it at once, and every delivery runs."""
     first = made.worker("threads", 4)
     made.emit_many([limited.Mail(tag="a", tenant=str(n % 3)) for n in range(NUMBER)])
-    wait_until(lambda: waiting(made) == NUMBER - 3, 30, "all others to be parked")
+    wait_until(lambda: made.waiting() == NUMBER - 3, 30, "all others to be parked")
     made.worker("threads", 4)
     made.open_gate("a")
     made.wait_for_records("a", 10, "out")
     first.terminate()
     made.wait_for_records("a", NUMBER, "out")
-    wait_until(lambda: not waiting(made), 30, "nothing to be left")
+    wait_until(lambda: not parked(made), 30, "nothing to be left")
     assert len(made.records("a", "out")) == NUMBER

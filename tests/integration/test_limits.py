@@ -31,7 +31,7 @@ def handing_on(request: pytest.FixtureRequest, redis_server: Any) -> Iterator[Ri
 
 
 def parked(made: Rig) -> int:
-    """How many wait."""
+    """How many are kept in Redis: what waits, and what was granted from there and is not settled."""
     return int(made.parts.coordination.client.hlen(f"{made.name}:parked:messages"))
 
 
@@ -85,7 +85,7 @@ def test_where_a_process_publishes_what_is_granted(handing_on: Rig) -> None:
     handing_on.worker("prefork", 2)
     handing_on.emit_many([limited.Mail(tag="a", tenant=str(number)) for number in range(12)])
     handing_on.wait_for_records("a", 3, "in")
-    wait_until(lambda: parked(handing_on) == 9, what="the others to be parked")
+    wait_until(lambda: handing_on.waiting() == 9, what="the others to be parked")
     assert len(handing_on.records("a", "in")) == 3
     handing_on.open_gate("a")
     handing_on.wait_for_records("a", 12, "out")
@@ -117,8 +117,8 @@ def kill_the_holders(made: Rig) -> None:
     worker = made.worker("threads", 4, env={"TEST_LEASE": "2"})
     made.emit_many([limited.Mail(tag="a", tenant=str(number)) for number in range(5)])
     made.wait_for_records("a", 3, "in")
-    wait_until(lambda: parked(made) == 2, what="two to be parked")
-    wait_until(lambda: (made.queue_length(), made.unacknowledged()) == (0, 3), what="what is parked to be acknowledged")
+    wait_until(lambda: made.waiting() == 2, what="two to be parked")
+    wait_until(lambda: made.unacknowledged() + parked(made) == 5, what="what is parked to be acknowledged")
     worker.kill9()
     made.worker("threads", 4, env={"TEST_LEASE": "2"})
     made.open_gate("a")

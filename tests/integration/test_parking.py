@@ -156,14 +156,9 @@ def test_a_burst_takes_no_slots(made: Rig) -> None:
     """
     made.worker("threads", 4, extra=["-E"])
     heard: list[dict[str, Any]] = []
-    messages = f"{made.name}:parked:messages"
-
-    def waiting() -> int:
-        return int(made.parts.coordination.client.hlen(messages))
-
     with listening(made.system.celery, heard):
         sent = made.emit_many([limited.Mail(tag="a", tenant=str(n % 3)) for n in range(60)])
-        wait_until(lambda: waiting() == 57, 30, "all others to be parked")
+        wait_until(lambda: made.waiting() == 57, 30, "all others to be parked")
         retried = wait_until(
             lambda: len(found := {one["uuid"] for one in heard if one["type"] == "task-retried"}) == 57 and found,
             what="Flower to be told of all of them",
@@ -179,7 +174,9 @@ def test_a_burst_takes_no_slots(made: Rig) -> None:
     for line in made.records("a"):
         inside += 1 if line["what"] == "in" else -1
         assert inside <= 3
-    wait_until(lambda: not waiting(), 30, "nothing to be left")
+    wait_until(
+        lambda: not made.parts.coordination.client.exists(f"{made.name}:parked:messages"), 30, "nothing to be left"
+    )
     assert len(made.records("a", "out")) == 60
 
 
@@ -193,7 +190,7 @@ def test_what_lies_behind_a_burst_is_read_although_nothing_can_be_parked(
         made.worker("threads", 4)
         made.emit_many([limited.Mail(tag="a", tenant=str(n)) for n in range(8)])
         coordination = made.parts.coordination.client
-        wait_until(lambda: coordination.hlen(f"{made.name}:parked:messages") == 5, 30, "the gate to be crowded")
+        wait_until(lambda: made.waiting() == 5, 30, "the gate to be crowded")
         assert own_redis_server.pid is not None
         os.kill(own_redis_server.pid, signal.SIGSTOP)
         try:
