@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from events_core.transport.reading import Read
 
 
+#: Messages that one read brings at the most beside those that the prefetch window has room for.
+_MOST = 256
+
+
 class Sift(Protocol):
     """Sees what a channel has read before it is delivered."""
 
     @property
-    def full(self) -> bool:
-        """Whether nothing more is to be read now."""
+    def room(self) -> int:
+        """Bytes that may be put aside now. While there is none nothing is read."""
         ...
 
     def __call__(self, channel: Channel, found: list[Read], /) -> list[Read]:
@@ -33,6 +37,20 @@ class Aside:
         self._reads: dict[str, Read] = {}
         self._lock = threading.Lock()
         self._closed = False
+        #: So many messages more than the window has room for may be read: they will be put aside.
+        self.ahead = 0
+
+    def sift(self, found: list[Read], *, whole: bool) -> list[Read]:
+        """What is to be delivered of a read. whole: there may be more."""
+        sift: Sift | None = self._channel.connection.sift
+        self.ahead = 0
+        if sift is None or not found:
+            return found
+        left = sift(self._channel, found)
+        if whole and not left:  # in the midst of a burst: short reads would cost more than what they bring
+            longest = max(len(raw) for _, _, raw, _ in found)
+            self.ahead = max(min(_MOST, sift.room // max(longest, 1)), 0)
+        return left
 
     def put(self, read: Read) -> None:
         """Keep it, until one of the others is called. Its queue gets it back if the channel closes before."""

@@ -154,7 +154,7 @@ class Channel(stock.Channel):
     def has_room(self, *, patient: bool) -> bool:
         """Whether to read now. patient: rather in a few milliseconds, when acknowledgements have made more room."""
         sift = self.connection.sift
-        if sift is not None and sift.full:
+        if sift is not None and sift.room <= 0:
             return False
         room = self._room()
         if room * 2 >= self.qos.prefetch_count or not patient:
@@ -191,11 +191,10 @@ class Channel(stock.Channel):
             self._delete_unused(queue)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        self.reader.start(self._room())
+        self.reader.start(self._room() + self.aside.ahead)
 
     def _brpop_read(self, **options: Any) -> bool:
-        found, sift = self.reader.finish(), self.connection.sift
-        self.buffer.extend(found if sift is None else sift(self, found))
+        self.buffer.extend(self.reader.finish())
         if deliver(self, TURN if self.connection.cycle.in_loop else 0.0):
             return True
         raise Empty

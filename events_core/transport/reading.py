@@ -40,6 +40,7 @@ class Reader:
         self._queues: dict[str, str] = {}
         self._looking = True
         self._asked_looking = True
+        self._asked = 0
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ class Reader:
         """Send a read for at most so many messages on the channel's connection."""
         channel = self._channel
         connection = channel.client.connection
-        self._asked_looking = self._looking
+        self._asked_looking, self._asked = self._looking, free
         command = self._look(free) if self._looking else self._wait()
         channel._in_poll = connection
         channel._brpop_sent_at = time.monotonic()
@@ -84,7 +85,9 @@ class Reader:
         )
 
     def finish(self) -> list[Read]:
-        """The messages of the read that was sent. Raises Empty if there are none, or what a lost connection raises."""
+        """What is to be delivered of the read that was sent. Raises Empty if there was none, or what a lost connection
+        raises.
+        """
         channel = self._channel
         connection = channel._in_poll
         try:
@@ -99,13 +102,16 @@ class Reader:
         channel._flush_brpop_reauth()
         found = [*self._looked(reply)] if self._asked_looking else [*self._waited(reply)]
         self._looking = not self._asked_looking or bool(found)
+        left = channel.aside.sift(found, whole=self._asked_looking and len(found) >= self._asked)
         room = max(channel._room(), 0)
-        if len(found) > room:  # a blocking read brings one message of each stream that had one just before it began
-            channel.member.give_back([tag for tag, *_ in found[room:]])
-            del found[room:]
-        for queue in {queue for _, queue, _, _ in found}:
+        # a blocking read brings one message of each stream that had one just before it began, and one in the midst of
+        # a burst may bring its end
+        back = left[room:]
+        if back:
+            channel.member.give_back([tag for tag, *_ in back])
+        for queue in {queue for _, queue, _, _ in found} - {queue for _, queue, _, _ in back}:
             channel._queue_cycle.rotate(queue)
-        return found
+        return left[:room]
 
     def _refused(self, connection: Any, error: redis.ResponseError) -> list[Read]:
         reason = str(error)

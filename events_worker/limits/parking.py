@@ -30,10 +30,10 @@ _MANY = 64
 #: Seconds of a rest. Most bursts are read to their end in the first one.
 _REST = 0.020
 #: So many are looked at, some 0.1 ms, before others get the interpreter for so many seconds.
-_FEW, _MOMENT = 2, 0.00005
+_FEW, _MOMENT = 4, 0.00005
 #: Bytes that may wait here, and what a message counts at least. From half of them on there are no rests: a long backlog
 #: is worked off as fast as it can be.
-_AHEAD, _LEAST = 2 * 1024 * 1024, 4096
+_AHEAD, _LEAST = 4 * 1024 * 1024, 4096
 
 
 class Gatekeeper(Protocol):
@@ -79,9 +79,9 @@ class Parking:
         return self._gatekeeper.is_crowded(handler, number)
 
     @property
-    def full(self) -> bool:
-        """Whether no more may wait here."""
-        return self._came - self._went >= _AHEAD
+    def room(self) -> int:
+        """Bytes that may still come to wait here."""
+        return _AHEAD - (self._came - self._went)
 
     def put(self, arrival: Arrival) -> None:
         """Park it if it is blocked, soon."""
@@ -103,7 +103,7 @@ class Parking:
     @property
     def _at_ease(self) -> bool:
         """Whether the worker reads on meanwhile, and not so much waits that it will soon have to stop."""
-        return self._reads_on and self._came - self._went < _AHEAD / 2
+        return self._reads_on and self.room > _AHEAD / 2
 
     def _park(self, arrivals: Sequence[Arrival]) -> bool:
         """Whether any of them waits."""
@@ -127,12 +127,12 @@ class Parking:
         return "waits" in hows
 
     def _gently(self, these: Iterable[T]) -> Iterator[T]:
-        """Take these a few at a time, where the worker reads on. Threads that wait for the interpreter get it then, and
+        """Take these a few at a time, unless much waits. Threads that wait for the interpreter get it then, and
         not when this one has had it for 5 ms (`sys.getswitchinterval`): each of them needs it several times.
         """
         for number, this in enumerate(these, 1):
             yield this
-            if number % _FEW == 0 and self._reads_on:
+            if number % _FEW == 0 and self._at_ease:
                 time.sleep(_MOMENT)
 
 

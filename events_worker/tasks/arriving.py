@@ -48,9 +48,9 @@ class Sifter:
         self._parkings.add(parking)
 
     @property
-    def full(self) -> bool:
-        """See `Sift.full`."""
-        return any(parking.full for parking in self._parkings)
+    def room(self) -> int:
+        """See `Sift.room`."""
+        return min(parking.room for parking in self._parkings)
 
     def __call__(self, channel: Channel, found: list[Read]) -> list[Read]:
         """See `Sift`."""

@@ -15,22 +15,21 @@ from tests.contract.promises import promised
 
 
 class Sieve:
-    """Puts aside everything while it is open; keeps the tags, and how many came in each read."""
+    """Puts aside so many; keeps the tags, and how many came in each read. room: bytes, however many it has."""
 
     def __init__(self) -> None:
-        self.open = True
-        self.full = False
+        self.takes = 1000
+        self.room = 1_000_000
         self.tags: list[str] = []
         self.reads: list[int] = []
 
     def __call__(self, channel: Channel, found: list[Read]) -> list[Read]:
         self.reads.append(len(found))
-        if not self.open:
-            return found
-        for read in found:
+        taken = found[: max(self.takes - len(self.tags), 0)]
+        for read in taken:
             channel.aside.put(read)
             self.tags.append(read[0])
-        return []
+        return found[len(taken) :]
 
 
 @pytest.fixture
@@ -62,16 +61,49 @@ def take(inbox: Inbox, sieve: Sieve, count: int) -> None:
 
 @promised("sets_aside")
 def test_it_takes_no_place_in_the_prefetch_window(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
-    """Eleven are read two by two, and none waits for another to be settled. Acknowledged, they are gone."""
+    """Eleven are read, none waits for another to be settled. Acknowledged, they are gone."""
     queue = broker.queue()
     send(connection, queue, *range(11))
     inbox = Inbox(connection, queue, prefetch=2)
     take(inbox, sieve, 11)
-    assert max(sieve.reads) == 2
     elsewhere(inbox.channel.aside.acknowledge, *sieve.tags)
-    sieve.open = False
     connection.close()
     assert broker.ready(queue) == 0
+
+
+@promised("sets_aside")
+@pytest.mark.parametrize(("room", "reads"), [(1_000_000, [2, 9]), (1, [2, 2, 2, 2, 2, 1])])
+def test_long_reads_while_all_is_put_aside(
+    broker: Broker, connection: kombu.Connection, sieve: Sieve, room: int, reads: list[int]
+) -> None:
+    """As far as there is room for messages of the size of those before."""
+    queue = broker.queue()
+    send(connection, queue, *range(11))
+    sieve.room = room
+    take(Inbox(connection, queue, prefetch=2), sieve, 11)
+    assert sieve.reads == reads
+
+
+@promised("sets_aside")
+def test_what_a_long_read_brings_beyond_the_window_goes_back(
+    broker: Broker, connection: kombu.Connection, sieve: Sieve
+) -> None:
+    """Three are put aside, in reads of two and of nine. Two of the other eight are delivered; six are anybody's, and
+    come as they lay in the queue, none counted as delivered in vain.
+    """
+    queue = broker.queue()
+    send(connection, queue, *range(11))
+    sieve.takes = 3
+    inbox = Inbox(connection, queue, prefetch=2)
+    assert inbox.wait(2) == [3, 4]
+    assert (sieve.reads, broker.ready(queue)) == ([2, 9], 6)
+    while len(inbox.messages) < 8:
+        for message in inbox.messages[-2:]:
+            message.ack()
+        inbox.wait(len(inbox.messages) + 2)
+    assert inbox.payloads == list(range(3, 11))
+    assert not any("x-delivery-count" in message.headers for message in inbox.messages)
+    assert max(sieve.reads[2:]) == 2, "reads are short again"
 
 
 @promised("sets_aside")
@@ -91,14 +123,14 @@ def test_delivered_after_all_it_takes_a_place(broker: Broker, connection: kombu.
 
 
 @promised("sets_aside")
-def test_nothing_is_read_while_the_sieve_is_full(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
+def test_nothing_is_read_while_there_is_no_room(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
     queue = broker.queue()
     send(connection, queue, *range(5))
     inbox = Inbox(connection, queue, prefetch=2)
-    sieve.full = True
+    sieve.room = 0
     inbox.look()
     assert (sieve.reads, broker.ready(queue)) == ([], 5)
-    sieve.full = False
+    sieve.room = 1_000_000
     take(inbox, sieve, 5)
 
 

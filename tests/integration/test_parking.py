@@ -87,18 +87,18 @@ def test_what_comes_meanwhile_goes_in_a_few_steps(reads_on: bool) -> None:
     assert (keeper.steps, Counter(told)) == ([1, 64, 64, 22], {"acknowledged": 151, "mail waits": 151})
 
 
-@pytest.mark.parametrize(("size", "most"), [(10, 512), (1024 * 1024, 2), (3 * 1024 * 1024, 1)])
+@pytest.mark.parametrize(("size", "most"), [(10, 1024), (1024 * 1024, 4), (5 * 1024 * 1024, 1)])
 def test_only_so_many_may_wait_to_be_parked(size: int, most: int) -> None:
     """The memory of a worker whose coordination Redis does not answer is not to fill up."""
     keeper, told = Keeper(), list[str]()
     parking = Parking(keeper)
     put(parking, most - 1, told, size=size)
-    assert not parking.full
+    assert parking.room > 0
     put(parking, 1, told, size=size)
-    assert parking.full
+    assert parking.room <= 0
     keeper.let.set()
     wait_until(lambda: len(told) == 2 * most, what="all of them to be parked")
-    assert not parking.full
+    assert parking.room == 4 * 1024 * 1024
 
 
 def test_whose_turn_comes_at_once_is_not_said_to_wait() -> None:
