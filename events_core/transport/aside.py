@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from events_core.transport.reading import Read
 
 
+#: Seconds that a channel's end waits for what is being settled.
+_END = 5.0
 #: Messages that one read brings at the most beside those that the prefetch window has room for.
 _MOST = 256
 
@@ -30,13 +32,14 @@ class Sift(Protocol):
 
 
 class Aside:
-    """Those of one channel. Any thread may call `acknowledge` and `deliver`."""
+    """Those of one channel. Any thread may call `begin`, and `acknowledge` and `deliver` after that."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._reads: dict[str, Read] = {}
-        self._lock = threading.Lock()
-        self._closed = False
+        self._begun: set[str] = set()
+        self._changed = threading.Condition()
+        self._closing = False
         #: So many messages more than the window has room for may be read: they will be put aside.
         self.ahead = 0
 
@@ -60,28 +63,42 @@ class Aside:
         """Their delivery tags."""
         return list(self._reads)
 
+    def begin(self, tag: str) -> bool:
+        """Whether it may be settled now; then one of the next two must be called soon. False: its queue has it back."""
+        with self._changed:
+            if not self._closing:
+                self._begun.add(tag)
+            return not self._closing
+
     def acknowledge(self, tag: str) -> None:
         """It has been settled."""
         acknowledgements = self._channel.member.acknowledgements
-        with self._lock:
-            if self._closed:
+        with self._changed:
+            if tag not in self._reads:
                 return
             first = acknowledgements.add(tag)  # held, in whatever moment another thread asks
-            del self._reads[tag]
+            self._forget(tag)
         if first or not acknowledgements:
             self._channel.flush_within(DELAY)
 
     def deliver(self, tag: str) -> None:
         """Deliver it as others are."""
-        with self._lock:
-            if self._closed:
+        with self._changed:
+            if tag not in self._reads:
                 return
             self._channel.buffer.append(self._reads[tag])
-            del self._reads[tag]
+            self._forget(tag)
         self._channel.flush_within(0)
 
     def close(self) -> None:
-        """The channel closes: what it has read and not settled goes back."""
-        with self._lock:
-            self._closed = True
+        """The channel closes: what it has read and not settled goes back. Returns when nothing is being settled."""
+        with self._changed:
+            self._closing = True
+            self._changed.wait_for(lambda: not self._begun, _END)
+            self._begun.clear()
             self._reads.clear()
+
+    def _forget(self, tag: str) -> None:
+        del self._reads[tag]
+        self._begun.discard(tag)
+        self._changed.notify_all()

@@ -99,6 +99,8 @@ def _name_in(read: Read) -> bytes:
 
 
 def _run_of(task: Task, channel: Channel, read: Read) -> Run | None:
+    if not channel.aside.begin(read[0]):
+        return None
     message = channel.Message(decoded(channel, read), channel=channel)
     open_message(message)
     return run_of(task, message) if message.headers.get("task") == task.name and is_new(message.headers) else None

@@ -12,6 +12,7 @@ from events_core.transport.channel import Channel
 from events_core.transport.reading import Read
 from tests.contract.brokers import Broker, Inbox, send
 from tests.contract.promises import promised
+from tests.support.waiting import wait_until
 
 
 class Sieve:
@@ -165,3 +166,44 @@ def test_its_queue_gets_it_back(broker: Broker, connection: kombu.Connection, si
         inbox.look()
         inbox.ack_all()
     assert broker.ready(queue) == 0
+
+
+@promised("sets_aside")
+def test_the_end_waits_for_what_is_being_settled(broker: Broker, connection: kombu.Connection, sieve: Sieve) -> None:
+    """Its queue does not get back what has begun elsewhere. Nothing begins any more."""
+    queue = broker.queue()
+    send(connection, queue, *range(3))
+    inbox = Inbox(connection, queue, prefetch=2)
+    take(inbox, sieve, 3)
+    aside = inbox.channel.aside
+    assert aside.begin(sieve.tags[0])
+    ending = threading.Thread(target=inbox.channel.close)
+    ending.start()
+    wait_until(lambda: not aside.begin(sieve.tags[1]), what="the end to begin")
+    assert ending.is_alive()
+    aside.acknowledge(sieve.tags[0])
+    ending.join(30)
+    assert not ending.is_alive()
+    with broker.connect() as other:
+        inbox = Inbox(other, queue)
+        assert inbox.wait(2) == [1, 2]
+        inbox.ack_all()
+    assert broker.ready(queue) == 0
+
+
+@promised("sets_aside")
+def test_the_end_does_not_wait_for_ever(
+    broker: Broker, connection: kombu.Connection, sieve: Sieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still being settled then comes again."""
+    monkeypatch.setattr("events_core.transport.aside._END", 0.05)
+    queue = broker.queue()
+    send(connection, queue, 0)
+    inbox = Inbox(connection, queue, prefetch=2)
+    take(inbox, sieve, 1)
+    aside = inbox.channel.aside
+    assert aside.begin(sieve.tags[0])
+    inbox.channel.close()
+    aside.acknowledge(sieve.tags[0])
+    with broker.connect() as other:
+        assert Inbox(other, queue).wait(1) == [0]
