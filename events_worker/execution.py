@@ -169,8 +169,8 @@ class Execution:
                 return self._begun(run, owned)
             if run.first and not run.in_vain:
                 return None
-        if self._counted:
-            return self._begin_counted(run)
+        if self._counted or run.dangers >= MAX_STARTS - 1:
+            return self._begin_in_danger(run)
         # A first run is not counted when it begins; delivered again, it is presumed to have begun once. It is no
         # suspect yet: a broker that restarts calls all that it kept delivered again.
         presumed = 1 if run.redelivered and run.number == 1 else 0
@@ -183,18 +183,17 @@ class Execution:
             return None
         return self._begun(run, begun)
 
-    def _begin_counted(self, run: Run) -> Outcome | None:
-        """As the broker counts: each delivery in vain was a start, or a bystander's; the third one happens alone."""
+    def _begin_in_danger(self, run: Run) -> Outcome | None:
+        """Each delivery in vain was a start, or a bystander's; the third start of what is in danger happens alone."""
         found = self._settlement.insist(lambda: self._ledger.look(run.task_id, run.number))
-        if isinstance(found, Begun):
-            # a delivery in vain may have been no start: after two in danger, one is begun alone, and counted
-            run.starts += min(run.in_vain, max(MAX_STARTS - 1 - run.dangers, 0)) + found.starts
-            endangered = run.in_vain + run.dangers
-            if found.starts and endangered >= MAX_STARTS:  # it could not be run alone, or not even that helped
-                return self._poison(run)
-            run.suspect = endangered >= MAX_STARTS - 1
-            return None
-        return self._begun(run, found)
+        if not isinstance(found, Begun):
+            return self._begun(run, found)
+        # a delivery in vain may have been no start: after two in danger, one is begun alone, and counted
+        run.starts += min(run.in_vain, max(MAX_STARTS - 1 - run.dangers, 0)) + found.starts
+        if found.starts and max(run.in_vain, found.starts) + run.dangers >= MAX_STARTS:
+            return self._poison(run)  # it could not be run alone, or not even that helped
+        run.suspect = run.in_vain + run.dangers >= MAX_STARTS - 1
+        return None
 
     def _poison(self, run: Run) -> Dead:
         run.starts -= 1
@@ -270,7 +269,8 @@ class Execution:
         """What follows from a failed attempt."""
         assert run.envelope is not None
         failure = redacted(error, run.envelope)
-        run.dangers += isinstance(error, DANGEROUS)
+        if isinstance(error, DANGEROUS):
+            run.dangers = run.starts  # those that did not come to an end too: they may have ended the same way
         return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
 
     def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:

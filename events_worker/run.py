@@ -40,8 +40,8 @@ class Run:
 
     task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
     whatever started them; attempt counts those that failed. starts: begun so far, this one included.
-    in_vain: how often this message was delivered before and not settled, where the broker counts it. dangers: earlier
-    runs of the delivery that would have ended the process, had the worker not caught what they raised.
+    in_vain: how often this message was delivered before and not settled, where the broker counts it. dangers: starts
+    up to the last run that would have ended the process, had the worker not caught what it raised.
     member, gates, token, lease, lease_ms: what admission gave it; see `limits`. granted: it was parked. recorded: Redis
     knows that it is under way. instead: the handler's fallback runs at once. failed: the handler itself has failed, as
     a breaker counts it, whatever became of the delivery; None: it was not called. newest: what is newest of its entity

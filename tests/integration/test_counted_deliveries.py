@@ -213,6 +213,24 @@ def test_one_that_raised_what_ends_processes_is_not_begun_a_fourth_time(
     assert "events-dangers" not in next_generation(worker.system, letter).headers
 
 
+@pytest.mark.parametrize("counted", [True, False], ids=["broker", "ledger"])
+@pytest.mark.parametrize("again", [None, 1], ids=["at-once", "in-vain-again"])
+def test_what_was_in_vain_before_it_raised_counts_for_its_retry(
+    worker: Worker, again: int | None, counted: bool
+) -> None:
+    """Its first start did not end and its second raised what ends processes: the third is alone, and the last."""
+    worker.raises, worker.execution._counted = MemoryError, counted
+    assert isinstance(worker.deliver(1)[1], Delayed)
+    [retry] = worker.scheduled()
+    worker.deliver(again, **retry.headers)
+    [alone] = worker.isolated
+    assert (alone.suspect, alone.starts, worker.runs) == (True, 3, 1)
+    worker.begin_alone(ended=True, run=2)
+    assert worker.deliver((again or 0) + 1, **retry.headers)[1] == Dead("poison", ANY)
+    [letter] = worker.parts.dead_letters.find()
+    assert (letter.starts, worker.runs) == (3, 1)
+
+
 def test_an_ordinary_failure_endangers_nothing(worker: Worker) -> None:
     """Its retry was delivered in vain once: it runs in place."""
     worker.raises = ValueError
