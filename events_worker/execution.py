@@ -270,7 +270,7 @@ class Execution:
         assert run.envelope is not None
         failure = redacted(error, run.envelope)
         if isinstance(error, DANGEROUS):
-            run.dangers = run.starts  # those that did not come to an end too: they may have ended the same way
+            run.dangers += run.starts_of_it  # those that did not come to an end too: they may have ended the same way
         return after_failure(error, failure, spec.retry, attempt=run.attempt, starts=run.starts)
 
     def _emit_returned(self, spec: HandlerSpec, returned: Any) -> None:

@@ -41,7 +41,7 @@ class Run:
     task: the name its message carries. payload: the decoded first argument. number: counts the runs of the delivery,
     whatever started them; attempt counts those that failed. starts: begun so far, this one included.
     in_vain: how often this message was delivered before and not settled, where the broker counts it. dangers: starts
-    up to the last run that would have ended the process, had the worker not caught what it raised.
+    of earlier runs that would have ended the process, had the worker not caught what they raised.
     member, gates, token, lease, lease_ms: what admission gave it; see `limits`. granted: it was parked. recorded: Redis
     knows that it is under way. instead: the handler's fallback runs at once. failed: the handler itself has failed, as
     a breaker counts it, whatever became of the delivery; None: it was not called. newest: what is newest of its entity
@@ -126,6 +126,11 @@ class Run:
     def generation(self) -> int:
         """How often it was redriven."""
         return _number(self.headers, "events-generation", 0)
+
+    @property
+    def starts_of_it(self) -> int:
+        """How often this run was begun, this time included."""
+        return self.starts - _number(self.headers, "events-starts", 0)
 
     @property
     def first_at(self) -> float:

@@ -231,6 +231,21 @@ def test_what_was_in_vain_before_it_raised_counts_for_its_retry(
     assert (letter.starts, worker.runs) == (3, 1)
 
 
+@pytest.mark.parametrize("counted", [True, False], ids=["broker", "ledger"])
+def test_of_what_raised_once_an_ordinary_failure_is_none_of_its_dangers(worker: Worker, counted: bool) -> None:
+    """ValueError, MemoryError, and a start that did not end: the next is alone, and it may be done."""
+    worker.execution._counted = counted
+    for worker.raises in (ValueError, MemoryError):
+        assert isinstance(worker.deliver(None, **(worker.scheduled()[-1].headers if worker.runs else {}))[1], Delayed)
+    retry = max(worker.scheduled(), key=lambda message: message.headers["events-run"])
+    assert retry.headers["events-dangers"] == 1
+    if not counted:
+        worker.parts.ledger.begin(worker.task_id, 3, presumed=0)
+    assert worker.deliver(1, **retry.headers)[1] == Done()
+    [alone] = worker.isolated
+    assert (alone.suspect, worker.runs) == (True, 2)
+
+
 def test_an_ordinary_failure_endangers_nothing(worker: Worker) -> None:
     """Its retry was delivered in vain once: it runs in place."""
     worker.raises = ValueError
