@@ -68,6 +68,7 @@ class Gatekeeper:
         self._crowded = Crowded()
         #: What may run at once of a handler's deliveries, whatever their keys.
         self._most = {name: most for name, spec in event_map.names.items() if (most := _most(spec)) is not None}
+        self._instead = {name for name, spec in event_map.names.items() if _runs_instead(spec)}
         self.hand_over = HandOver(self)
         turns.left_by_us = self.hand_over.take
         turns.admission.room = self.hand_over.room
@@ -184,7 +185,12 @@ class Gatekeeper:
             return False
 
     def is_crowded(self, handler: str, number: int) -> bool:
-        """Whether deliveries to the handler were blocked a moment ago, or so many are more than may run at once."""
+        """Whether deliveries to the handler were blocked a moment ago, or so many are more than may run at once.
+
+        Never, where an open breaker does not make them wait: their fallback runs.
+        """
+        if handler in self._instead:
+            return False
         return number > self._most.get(handler, number) or self._crowded.handler(handler)
 
     def line_up(self, runs: Iterable[Run]) -> list[LinedUp]:
@@ -197,7 +203,7 @@ class Gatekeeper:
         """Whether it waits where it is blocked."""
         if not self._read(run):
             return False
-        return run.spec is not None and not _runs_instead(run.spec)  # an open breaker does not make that one wait
+        return run.spec is not None and not _runs_instead(run.spec)
 
     def _lining_up(self, run: Run) -> list[Any]:
         message = self._turns.stored(run.waiting_message())

@@ -111,7 +111,7 @@ class Parking:
         known = [run for run in runs if run is not None]
         try:
             lined_up = self._gatekeeper.line_up(self._gently(known))
-        except Exception:  # the thread must not end; in the pool it will be seen for each what is wrong
+        except BaseException:  # the thread must not end; in the pool it will be seen for each what is wrong
             logger.exception("%d deliveries could not be parked", len(known))
             lined_up = ["asks"] * len(known)
         told = iter(lined_up)
@@ -122,7 +122,7 @@ class Parking:
             self._went += max(arrival.size, _LEAST)
             try:
                 _settle(arrival, run, how)
-            except Exception:  # at the worst it stays unacknowledged, and comes back
+            except BaseException:  # at the worst it stays unacknowledged, and comes back
                 logger.exception("%s could not be acknowledged, or not be run", run.task_id if run else "a delivery")
         return "waits" in hows
 
@@ -153,5 +153,5 @@ def is_new(headers: dict[str, object]) -> bool:
 def _run_of(arrival: Arrival) -> Run | None:
     try:
         return arrival.read()
-    except Exception:  # the pool will tell what is wrong with it
+    except BaseException:  # as an application's key function may raise it; the pool will tell what is wrong
         return None

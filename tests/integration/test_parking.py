@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,7 @@ def made(redis_server: Any) -> Iterator[Rig]:
 class Keeper:
     """Says of each what it is told to say; the first step waits until it is let."""
 
-    def __init__(self, how: LinedUp = "waits", *, fails: bool = False) -> None:
+    def __init__(self, how: LinedUp = "waits", *, fails: BaseException | None = None) -> None:
         self.how = how
         self.fails = fails
         self.steps: list[int] = []
@@ -44,8 +45,8 @@ class Keeper:
         number = len([*runs])
         self.steps.append(number)
         self.let.wait(30)
-        if self.fails:
-            raise RuntimeError("the script is broken")
+        if self.fails is not None:
+            raise self.fails
         return [self.how] * number
 
 
@@ -110,17 +111,20 @@ def test_whose_turn_comes_at_once_is_not_said_to_wait() -> None:
     assert set(told) == {"acknowledged"}
 
 
-@pytest.mark.parametrize("keeper", [Keeper("asks"), Keeper(fails=True)], ids=["unknown to Redis", "failing"])
-def test_what_is_not_parked_goes_to_the_pool(keeper: Keeper) -> None:
-    """Also when parking fails altogether: then the pool finds out why, for each of them."""
-    told: list[str] = []
+@pytest.mark.parametrize("fails", [None, RuntimeError("the script is broken"), SystemExit(1)], ids=repr)
+def test_what_is_not_parked_goes_to_the_pool(fails: BaseException | None) -> None:
+    """Also when parking fails altogether: then the pool finds out why, for each of them; and it goes on."""
+    keeper, told = Keeper("asks", fails=fails), list[str]()
     keeper.let.set()
-    put(Parking(keeper), 3, told)
+    parking = Parking(keeper)
+    put(parking, 3, told)
     wait_until(lambda: len(told) == 3, what="all of them to go on")
+    put(parking, 2, told)
+    wait_until(lambda: len(told) == 5, what="the next ones to go on")
     assert set(told) == {"goes on"}
 
 
-@pytest.mark.parametrize("read", [lambda: None, lambda: 1 / 0], ids=["not to be parked", "garbage"])
+@pytest.mark.parametrize("read", [lambda: None, lambda: 1 / 0, sys.exit], ids=["not to be parked", "garbage", "exit"])
 def test_what_cannot_be_read_goes_to_the_pool_alone(read: Any) -> None:
     keeper, told = Keeper(), list[str]()
     parking = Parking(keeper)

@@ -263,6 +263,15 @@ def test_more_at_once_than_may_run_are_a_crowd(limits: list[Limit], number: int,
     assert make(event_map).is_crowded("mail", number) == crowded
 
 
+@pytest.mark.parametrize(("fallback_on", "crowded"), [("open", False), ("both", False), ("exhausted", True)])
+def test_whose_fallback_runs_is_never_crowded(fallback_on: str, crowded: bool) -> None:
+    """It does not wait where it is blocked: set aside, it would only come later."""
+    event_map = EventMap()
+    policies = {"limit": Limit("a", 2), "breaker": Breaker("b")}
+    event_map.bind(Order, lambda event: None, name="mail", fallback=print, fallback_on=fallback_on, **policies)
+    assert make(event_map).is_crowded("mail", 3) == crowded
+
+
 def granted_to(gatekeeper: Gatekeeper, *gates: str, unfinished: int = 0) -> tuple[Run, bool]:
     """A run whose message says so, and whether it begins."""
     run = order("id", **{"events-grant": 7})
