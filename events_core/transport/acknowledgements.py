@@ -99,7 +99,11 @@ class Acknowledgements:
             logger.error("acknowledgements are lost, something else lies in the stream's place: %s", reply)
 
     @contextmanager
-    def settled(self) -> Iterator[list[str]]:
-        """Hold sending back while the block looks at what lies in Redis; gives what waits to be sent."""
+    def paused(self) -> Iterator[Callable[[], list[str]]]:
+        """Hold sending back while the block looks at what lies in Redis; gives what tells what waits to be sent."""
         with self._lock:
-            yield list(self._tags)
+            yield self._waiting
+
+    def _waiting(self) -> list[str]:
+        with self._adding:
+            return [*self._tags]

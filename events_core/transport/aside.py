@@ -78,7 +78,9 @@ class Aside:
                 return
             first = acknowledgements.add(tag)  # held, in whatever moment another thread asks
             self._forget(tag)
-        if first or not acknowledgements:
+        if self._closing:  # the member sends it
+            self._channel.member.settled(tag)
+        elif first or not acknowledgements:
             self._channel.flush_within(DELAY)
 
     def deliver(self, tag: str) -> None:
@@ -86,17 +88,27 @@ class Aside:
         with self._changed:
             if tag not in self._reads:
                 return
-            self._channel.buffer.append(self._reads[tag])
+            if not self._closing:
+                self._channel.buffer.append(self._reads[tag])
             self._forget(tag)
-        self._channel.flush_within(0)
+        if self._closing:  # nobody holds it any more: it goes back
+            self._channel.member.settled(tag)
+        else:
+            self._channel.flush_within(0)
 
-    def close(self) -> None:
-        """The channel closes: what it has read and not settled goes back. Returns when nothing is being settled."""
+    def close(self, *, lost: bool) -> None:
+        """The channel closes: what it has read and not settled goes back. Returns when nothing is being settled.
+
+        lost: its connection had, and what is being settled stays ours until it is, which may take as long as an outage.
+        """
         with self._changed:
             self._closing = True
-            self._changed.wait_for(lambda: not self._begun, _END)
-            self._begun.clear()
-            self._reads.clear()
+            if lost:
+                self._channel.member.adopt(dict.fromkeys(self._begun, self))
+            else:
+                self._changed.wait_for(lambda: not self._begun, _END)
+                self._begun.clear()
+            self._reads = {tag: read for tag, read in self._reads.items() if tag in self._begun}
 
     def _forget(self, tag: str) -> None:
         del self._reads[tag]

@@ -244,7 +244,7 @@ class Channel(stock.Channel):
                 for consumer in [*self._consumers]:
                     self.basic_cancel(consumer)
             name = self.reader.abandon()
-            self.aside.close()
+            self.aside.close(lost=lost)
             self.buffer.clear()
             if self._qos is not None:
                 self._qos.close(lost=lost)

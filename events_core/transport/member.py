@@ -112,7 +112,10 @@ class Member:
             self._retired[name] = time.monotonic() + _SETTLING
 
     def adopt(self, messages: dict[str, Any]) -> None:
-        """Messages of a lost connection: held until somebody settles them, or nobody has them any more."""
+        """Messages of a lost connection: held until somebody settles them, or nobody has them any more.
+
+        messages: for each tag what is gone when nobody has it.
+        """
         for tag, message in messages.items():
             self._orphans[tag] = weakref.ref(message, partial(self._dropped, tag))
 
@@ -130,8 +133,9 @@ class Member:
 
     def release(self, name: str) -> bool:
         """Give back what lies in a retired name and nobody holds. Returns whether nothing is left in it."""
-        with self.acknowledgements.settled() as waiting:
-            keep: dict[str, list[str]] = keys.by_stream([*waiting, *self._held()])
+        with self.acknowledgements.paused() as waiting:
+            held = self._held()  # looked at first: what is not held any more is acknowledged by then
+            keep: dict[str, list[str]] = keys.by_stream([*held, *waiting()])
             results = [self.group.release(stream, name, keep.get(stream, ())) for stream in [*self._streams]]
         if given := sum(given for given, _ in results):
             logger.info("%s messages that were not begun went back to their queues", given)

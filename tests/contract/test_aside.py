@@ -192,6 +192,29 @@ def test_the_end_waits_for_what_is_being_settled(broker: Broker, connection: kom
 
 
 @promised("sets_aside")
+def test_what_is_being_settled_stays_ours_when_the_connection_is_lost(
+    broker: Broker, connection: kombu.Connection, sieve: Sieve
+) -> None:
+    """However long that takes. Nobody waits for it; what is not settled after all goes back."""
+    queue = broker.queue()
+    send(connection, queue, *range(4))
+    inbox = Inbox(connection, queue, prefetch=2)
+    take(inbox, sieve, 4)
+    aside, begun = inbox.channel.aside, sieve.tags[:2]
+    assert all(aside.begin(tag) for tag in begun)
+    connection.transport.cycle.failed = True
+    inbox.channel.close()
+    with broker.connect() as other:
+        inbox = Inbox(other, queue)
+        assert inbox.wait(2) == [2, 3], "those that had not begun"
+        elsewhere(aside.acknowledge, begun[0])
+        elsewhere(aside.deliver, begun[1])
+        assert inbox.wait(3) == [2, 3, 1]
+        inbox.ack_all()
+    assert broker.ready(queue) == 0
+
+
+@promised("sets_aside")
 def test_the_end_does_not_wait_for_ever(
     broker: Broker, connection: kombu.Connection, sieve: Sieve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
