@@ -274,6 +274,10 @@ class Admitting(RuleBasedStateMachine):
                 self.house.grants.remove(grant)
                 copy = self.granted(grant)
                 copy.runs, copy.gates, copy.stored = grant.token, list(grant.gates), True
+                if self.house.info(grant.member).get("run", copy.run) > copy.run:  # the next run has come since
+                    assert copy.run <= copy.member.settled
+                    assert not self.release(copy, "done"), "the places are the next run's"
+                    continue
                 self.broker.append(copy)
                 if self.paused and PAUSE not in copy.gates:
                     self.pass_on(copy)
