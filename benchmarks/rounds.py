@@ -30,15 +30,21 @@ class Effort:
 
 
 def alternate(
-    rounds: int, measures: Sequence[Callable[[], T]], between: Callable[[], object] | None = None
+    rounds: int,
+    measures: Sequence[Callable[[], T]],
+    between: Callable[[], object] | None = None,
+    warm_up: Callable[[], object] | None = None,
 ) -> list[list[T]]:
     """Take the measures in turn (A B C, A B C, ...) and return the figures of each, one per round.
 
     A first turn, in which connections are made and caches filled, is not counted.
     between: called after each measure, outside of the time it measures.
+    warm_up: called instead of that first turn, where one takes minutes.
     """
     figures: list[list[T]] = [[] for _ in measures]
-    for turn in range(rounds + 1):
+    if warm_up is not None:
+        warm_up()
+    for turn in range(rounds + 1) if warm_up is None else range(1, rounds + 1):
         for index, measure in enumerate(measures):
             gc.collect()
             figure = measure()
