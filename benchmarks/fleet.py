@@ -143,5 +143,7 @@ class Fleet:
 
     def trips(self) -> tuple[int, int]:
         """Round trips to Redis so far: those of admission, and all but our looks."""
-        admission = self.redis.info("commandstats").get("cmdstat_fcall", {}).get("calls", 0)
-        return int(admission), int(self.redis.info("stats")["total_reads_processed"]) - self.looks
+        calls = self.redis.info("commandstats").get("cmdstat_fcall")
+        if calls is None:  # admission runs as a script then, as others do
+            raise RuntimeError("the round trips of admission are told by FCALL: this takes a Redis 7 or newer")
+        return int(calls["calls"]), int(self.redis.info("stats")["total_reads_processed"]) - self.looks
