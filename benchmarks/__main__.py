@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.machine import describe
+from benchmarks.machine import Theft, describe
 from benchmarks.record import record
 from benchmarks.rounds import Effort
 from benchmarks.stage import Stage
@@ -81,13 +81,13 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(unknown)}: choose from {', '.join(NAMES)}")
     # Wider than a pipe's 80 columns: a table that is broken into pieces cannot be read.
     console = Console(width=None if sys.stdout.isatty() else 150)
-    about = describe([])
+    about, theft = describe([]), Theft()
     try:
         reports, seconds = _run(options.names or list(GENERAL), Effort(options.quick), console)
     except pytest.skip.Exception as reason:  # the tests' servers say so when one cannot be found
         print(f"benchmarks: {reason}", file=sys.stderr)
         return 1
-    about |= {"servers": ", ".join(servers.used), "took": f"{sum(seconds.values()):.0f} s"}
+    about |= {"servers": ", ".join(servers.used), "stolen": str(theft), "took": f"{sum(seconds.values()):.0f} s"}
     for key, value in about.items():
         console.print(f"{key + ':':13} {value}", highlight=False)
     hold = _conclude(reports, console)

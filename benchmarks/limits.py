@@ -17,9 +17,9 @@ from benchmarks.table import Report, Row, Target
 POOL = Pool("threads", 20, 1)
 WORKERS = 2
 NUMBER = 500
-ROUNDS = 3
+ROUNDS = 7
 #: Of the other handler's wait. The p95 of 500 is the 25th longest: one moment of another process decides a round.
-WAITED_ROUNDS = 9
+WAITED_ROUNDS = 15
 #: Of the other handler's: how many a second, and for how long. So long do the limited ones take.
 OTHERS, SECONDS = 100, 5
 #: Seconds for which commands are counted.

@@ -25,6 +25,29 @@ def describe(servers: list[str]) -> dict[str, str]:
     }
 
 
+class Theft:
+    """Counts, from when it is made, the time for which a virtual machine's processors were given to other machines."""
+
+    def __init__(self) -> None:
+        self._begin = _ticks()
+
+    def __str__(self) -> str:
+        now = _ticks()
+        if now is None or self._begin is None:
+            return "unknown"
+        idle, stolen, whole = (after - before for after, before in zip(now, self._begin, strict=True))
+        return f"{stolen / max(whole - idle, 1):.1%} of the processor time that was asked for"
+
+
+def _ticks() -> tuple[int, int, int] | None:
+    """Idle, stolen, all; of /proc/stat, proc(5)."""
+    line = _line("/proc/stat", "cpu ")
+    if not line:
+        return None
+    user, nice, system, idle, waiting, interrupts, soft, stolen, *_ = map(int, line.split()[1:])
+    return idle + waiting, stolen, user + nice + system + idle + waiting + interrupts + soft + stolen
+
+
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -42,8 +65,12 @@ def _memory() -> str:
 
 
 def _field(file: str, name: str) -> str:
+    return _line(file, name).partition(":")[2].strip()
+
+
+def _line(file: str, begin: str) -> str:
     try:
         lines = Path(file).read_text().splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+    return next((line for line in lines if line.startswith(begin)), "")
