@@ -18,6 +18,7 @@ from events_core.admission.wire import ScriptWire
 from events_core.coordination import Coordination
 from events_core.forking import call_in_child
 from events_core.transport import keys
+from events_core.transport.errors import code_of
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 _FREEING = frozenset({"release", "relinquish", "settle", "renew", "sent", "let_go", "forgo", "sweep", "epoch"})
 #: Milliseconds for which a delivery that was granted to the process that asks holds its gates, unless it is renewed.
 FIRST_LEASE = 5000
-#: How replies begin after which the same may go well: of a Redis that cannot save, say, or is busy.
-_PASSING = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY")
+#: Refusals after which the same may go well: of a Redis that is full, cannot save, or is busy.
+_PASSING = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY"})
 
 
 class Grant(NamedTuple):
@@ -226,7 +227,7 @@ class Admission:
         try:
             return self._trip(later, calls)
         except BaseException as error:
-            full = isinstance(error, redis.exceptions.OutOfMemoryError)
+            full = code_of(error) == "OOM"
             freeing = [call for call in calls if full and call.frees]
             refused = [call for call in calls if call not in freeing]
             for call in refused or freeing:
@@ -240,7 +241,7 @@ class Admission:
 
     def _keep(self, later: list[list[Any]], error: BaseException) -> None:
         """For a next time, after an error that may pass."""
-        if not isinstance(error, redis.ResponseError) or _may_pass(error):
+        if not isinstance(error, redis.ResponseError) or code_of(error) in _PASSING:
             self._later[:0] = later
         elif later:
             logger.error("%d places are given back when their leases end: %s", len(later), error)
@@ -276,11 +277,6 @@ def read_reply(text: Any) -> tuple[list[Any], list[Grant]]:
     for trouble in troubles:
         logger.error("parked deliveries: %s", trouble)
     return replies, [Grant(*grant) for grant in grants]
-
-
-def _may_pass(error: redis.ResponseError) -> bool:
-    passing = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
-    return isinstance(error, passing) or str(error).startswith(_PASSING)
 
 
 @cache

@@ -16,6 +16,7 @@ from redis.retry import Retry
 from events_core.transport import keys
 from events_core.transport.aside import Aside
 from events_core.transport.delivering import TURN, deliver, message
+from events_core.transport.errors import code_of
 from events_core.transport.legacy import warn_of_lists
 from events_core.transport.member import Member
 from events_core.transport.members import address_of, member
@@ -106,9 +107,9 @@ class Channel(stock.Channel):
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)
-        except redis.OutOfMemoryError:  # who starts on a full Redis may be the one that drains it
+        except redis.ResponseError as error:  # who starts on a full Redis may be the one that drains it
             bound = (routing_key or "", pattern or "", queue) in self.get_table(exchange)
-            if not bound and self.typeof(exchange).type != "fanout":
+            if code_of(error) != "OOM" or (not bound and self.typeof(exchange).type != "fanout"):
                 raise
 
     def _size(self, queue: str) -> int:

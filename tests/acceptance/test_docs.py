@@ -224,7 +224,8 @@ class TestProduction:
         ran = start_python("shop.py", env=env, cwd=tmp_path)
         assert ran.wait() == 0, ran.log
         with own_redis_server.client() as client:
-            assert client.acl_log() == []
+            # redis-py says its name with CLIENT SETINFO, and goes on where it may not: before Redis 7 that is dangerous
+            assert {denied["object"] for denied in client.acl_log()} <= {"client"}
 
 
 class TestRunbook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import redis
 
 from tests.support import servers
 from tests.support.admission import LEASE, PREFIX, Gatehouse
+from tests.support.redis_server import has_functions
 from tests.support.waiting import wait_until
 
 CRM = "limit:crm|"
@@ -70,6 +72,9 @@ class TestAFullRedis:
     @pytest.fixture
     def full(self) -> Iterator[Gatehouse]:
         server = servers.own_redis()
+        if not has_functions(server.version):
+            server.close()
+            pytest.skip("a Redis before 7 that is full lets a script go on that has given something back")
         house = Gatehouse(server.url())
         house.declare(limit_crm=1)
         yield house
@@ -109,7 +114,7 @@ def test_what_always_fails_is_not_tried_for_ever(house: Gatehouse, caplog: pytes
     house.admission.later(["release", "a", 1, token, ["limit:other|"], "done", False])
     with pytest.raises(redis.ResponseError):
         house.call(["epoch"])
-    assert "1 places are given back when their leases end: WRONGTYPE" in caplog.text
+    assert re.search("1 places are given back when their leases end: .*WRONGTYPE", caplog.text)
     assert house.call(["epoch"])
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support import processes
 from tests.support.finding import find
 from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer, connect
+from tests.support.redis_server import RedisServer, connect, has_functions
 from tests.support.shop import SOURCE, Shop
 from tests.support.waiting import wait_until
 
@@ -99,7 +99,9 @@ class TestCheck:
         assert binary is not None
         # by itself it listens on its port + 10,000 too, which an outgoing connection of anybody's may have
         port, bus = free_port(), free_port()
-        options = f"--bind 127.0.0.1 --port {port} --cluster-port {bus} --cluster-enabled yes --appendonly yes"
+        options = f"--bind 127.0.0.1 --port {port} --cluster-enabled yes --appendonly yes"
+        if has_functions(own_redis_server.version):
+            options += f" --cluster-port {bus}"  # which a Redis before 7 does not let us choose
         processes.start([binary.binary, *options.split(), "--dir", tmp_path], cwd=tmp_path)
         url = f"redis://127.0.0.1:{port}/0"
         wait_until(lambda: answers(url), what="the cluster's node")

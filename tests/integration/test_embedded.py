@@ -30,6 +30,7 @@ from events_core.embedded import (
 )
 from events_core.embedded.locks import is_locked
 from events_core.embedded.places import Places
+from tests.support.redis_server import has_functions
 from tests.support.waiting import wait_until
 
 ROOT = Path(binary.__file__).parents[2]
@@ -568,7 +569,9 @@ def test_an_upgrade_keeps_the_data_and_a_downgrade_is_refused(tmp_path: Path, mo
     client(old).set("k", "v")
     old.close()
     new = opened_with(BINARIES["on_path"])
-    assert int(new.version.split(".")[0]) >= 7
+    if not has_functions(new.version):
+        new.close()
+        pytest.skip(f"needs redis-server 7 on PATH, which is {new.version}")
     assert client(new).get("k") == "v"
     new.close()
     with pytest.raises(EmbeddedRedisError, match="written by Redis 7 or later"):

@@ -29,7 +29,10 @@ def handed_on(made: Rig) -> int:
     """How many messages were ever added to the queue of what was granted."""
     client = made.parts.coordination.client
     stream = keys.stream_key("", f"{made.queue}.granted")
-    return int(client.xinfo_stream(stream)["entries-added"])  # type: ignore[index, call-overload]
+    found: dict[str, Any] = client.xinfo_stream(stream)  # type: ignore[assignment]
+    if "entries-added" not in found:
+        pytest.skip("a Redis before 7 does not count what was added to a stream")
+    return int(found["entries-added"])
 
 
 def test_the_broker_is_not_asked(made: Rig) -> None:

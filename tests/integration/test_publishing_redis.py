@@ -214,7 +214,8 @@ class TestCost:
         events.emit(First())
         events.close()
         counted = commands(client)
-        counted.pop("config|resetstat", None)
+        for own in ("config|resetstat", "config"):  # before Redis 7 without what is configured
+            counted.pop(own, None)
         counted.pop("info", None)
         assert counted == expected
 

@@ -118,6 +118,11 @@ class RedisServer:
         return self.url()
 
 
+def has_functions(version: str) -> bool:
+    """Whether a Redis of that version knows FUNCTION and FCALL."""
+    return int(version.partition(".")[0]) >= 7
+
+
 class GivenRedis:
     """A Redis that someone else runs: only the database that its URL names is used, and only if it was empty."""
 

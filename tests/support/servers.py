@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.finding import find
 from tests.support.missing import missing
 from tests.support.rabbitmq_server import GivenRabbit, RabbitServer
-from tests.support.redis_server import GivenRedis, RedisServer
+from tests.support.redis_server import GivenRedis, RedisServer, has_functions
 
 __all__ = [
     "GivenRabbit",
@@ -51,6 +51,15 @@ def own_redis(more_config: str = "") -> RedisServer:
     server.start()
     _note("redis", server)
     return server
+
+
+def own_redis_without_functions() -> RedisServer:
+    """As `own_redis`, of any version, and it knows FUNCTION and FCALL as little as a Redis before 7."""
+    server = own_redis()
+    if not has_functions(server.version):
+        return server
+    server.close()
+    return own_redis('rename-command FUNCTION ""\nrename-command FCALL ""\n')
 
 
 def own_rabbitmq() -> RabbitServer:
