@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -172,8 +173,9 @@ def end_server(data_dir: Path) -> None:
     places = Places.of(data_dir)
     if not data_dir.exists() or not is_locked(places.server_lock):
         return
-    os.kill(int(places.pid_file.read_text()), signal.SIGKILL)
-    wait_until(lambda: not is_locked(places.server_lock), WAIT, "the killed server is gone")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is about to end, its file went first
+        os.kill(int(places.pid_file.read_text()), signal.SIGKILL)
+    wait_until(lambda: not is_locked(places.server_lock), WAIT, "the server is gone")
 
 
 def kill_server(pid: int, data_dir: Path) -> None:
